@@ -1,0 +1,51 @@
+# make demo       train a small LARP from scratch on a CPU and look at it: runs/demo/index.html
+#                 (make demo DATA=folder/of/clips SEED=1)
+# make test       every check that CI makes
+# make lab        open JupyterLab on the index
+# make notebooks  run and clean all notebooks in order, so that their outputs are true
+# make assets     retrain the small weights in larp_edu/assets
+# make readme     write README.md from index.ipynb
+# make clean      remove what building and testing left behind
+#
+# The active environment is used, else .venv is created (PYTHON=python3.12 chooses its Python). If it has no PyTorch,
+# then that is installed first: TORCH='torch==2.13.0 --index-url ...' chooses the build.
+
+PYTHON ?= python3
+TORCH  ?= torch==2.13.0
+SEED = 0
+DATA =
+export PYTHON TORCH SEED DATA
+
+ENV := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),$(if $(CONDA_PREFIX),$(CONDA_PREFIX),.venv))
+PY := "$(ENV)/bin/python"
+
+.PHONY: help env demo test lab notebooks assets readme clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+env:
+	@sh tools/install.sh "$(ENV)"
+
+demo: env
+	$(PY) -m larp_edu.demo --seed "$$SEED" $${DATA:+--data "$$DATA"}
+
+test: env
+	$(PY) tools/check.py
+
+lab: env
+	$(PY) -m jupyterlab index.ipynb
+
+notebooks: env
+	$(PY) tools/notebooks.py run
+	$(PY) tools/readme.py
+
+assets: env
+	$(PY) -m larp_edu.demo assets
+
+readme: env
+	$(PY) tools/readme.py
+
+clean:
+	rm -rf build dist _proc _docs .pytest_cache *.egg-info
+	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +

@@ -1,0 +1,19 @@
+"Run every notebook as nbdev_test does: one test and one clean process each. NB_FLAGS='slow' also runs cells flagged so."
+import os, subprocess, sys
+from pathlib import Path
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NBS = sorted((ROOT/'nbs').glob('[!_.]*.ipynb'))
+
+def test_there_are_notebooks(): assert NBS
+
+def test_index_is_among_them(): assert (ROOT/'nbs/index.ipynb').resolve() == ROOT/'index.ipynb'
+
+@pytest.mark.parametrize('nb', NBS, ids=lambda p: p.stem)
+def test_notebook(nb):
+    nbdev_test = Path(sys.executable).with_name('nbdev_test')
+    r = subprocess.run([nbdev_test, '--path', nb, '--flags', os.environ.get('NB_FLAGS', '')], cwd=ROOT,
+                       capture_output=True, text=True, timeout=900)
+    # It also exits with 0 when it found nothing to run, so look for the word.
+    assert r.returncode == 0 and 'Success.' in r.stdout, r.stdout + r.stderr
