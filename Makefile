@@ -41,7 +41,7 @@ notebooks: env
 	$(PY) tools/readme.py
 
 assets: env
-	$(PY) -m larp_edu.demo assets
+	$(PY) tools/assets.py
 
 readme: env
 	$(PY) tools/readme.py
