@@ -30,9 +30,9 @@ class FrameNet(nn.Module):
 
     def forward(self, x): return self.head(self.features(x)[-1].amax((2, 3)))
 
-# %% ../nbs/06_losses.ipynb #79d5ad49
+# %% ../nbs/06_losses.ipynb #080b7b7b
 class PerceptualLoss(nn.Module):
-    """Mean distance of unit-length features of frames, clip (B, 3, T, H, W) against clip -> scalar (LPIPS without its learned weights).
+    """Distance of unit-length features, clip (B, 3, T, H, W) against clip, mean over frames -> scalar (LPIPS without its learned weights).
 
     `net`: a frozen module with `features(frames) -> list of (B, C, h, w)`."""
     def __init__(self, net):
@@ -47,14 +47,14 @@ class PerceptualLoss(nn.Module):
             loss = loss + (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean()
         return loss
 
-# %% ../nbs/06_losses.ipynb #12361d35
+# %% ../nbs/06_losses.ipynb #2d2a7969
 class LPIPS(nn.Module):
     "LPIPS with VGG16 on the frames of two clips (B, 3, T, H, W) in [0, 1]; needs the optional `lpips` package (and its weights)."
     def __init__(self):
         super().__init__()
         try: import lpips
         except (ImportError, RuntimeError) as e:     # RuntimeError: a torchvision built for another torch
-            raise ImportError(f'LPIPS needs `pip install lpips` and a working torchvision ({e}); PerceptualLoss(FrameNet()) needs neither') from e
+            raise ImportError(f'LPIPS needs `pip install lpips` and a working torchvision ({e}); PerceptualLoss needs neither') from e
         self.net = lpips.LPIPS(net='vgg', verbose=False).eval().requires_grad_(False)
 
     def train(self, mode=True): return super().train(False)
