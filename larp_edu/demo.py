@@ -77,7 +77,7 @@ class Recipe:
     warm_steps: int = 600            # tokenizer steps before the quantiser is switched on
 
 SCRATCH = Recipe(tokenizer_steps=2800, generator_steps=900, clips=16_000)
-SHIPPED = Recipe(tokenizer_steps=11_000, generator_steps=2500, clips=30_000)
+SHIPPED = Recipe(tokenizer_steps=16_000, generator_steps=2500, clips=30_000)
 OWN = Recipe(tokenizer_steps=2500, generator_steps=600, clips=512, batch=8, tokenizer=replace(presets['toy'], size=64, n_tokens=64))
 GUIDANCE, HELD_OUT, PER_CLASS = 1.5, 1024, 100
 

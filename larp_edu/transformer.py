@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Attention', 'Block', 'sincos_1d', 'sincos_3d', 'patch_grid', 'patchify', 'unpatchify', 'PatchEmbed', 'init_weights',
-           'schedule', 'make_optimizers', 'fit']
+           'schedule', 'orthogonalize', 'Muon', 'make_optimizers', 'fit']
 
 # %% ../nbs/02_transformer.ipynb #92e0e5ad
 import math
@@ -128,6 +128,32 @@ def schedule(step, steps, warmup, floor=.01):
     if step < warmup: return floor + (1 - floor) * step / warmup
     return floor + (1 - floor) * .5 * (1 + math.cos(math.pi * min(1, (step - warmup) / max(1, steps - warmup))))
 
+# %% ../nbs/02_transformer.ipynb #3a1d0ba1
+def orthogonalize(x, rounds=5):
+    """Matrix (m, n) -> nearly U V^T of its SVD, all singular values about 1, by Newton-Schulz rounds (Muon; Jordan et al. 2024)."""
+    if x.shape[0] > x.shape[1]: return orthogonalize(x.T, rounds).T
+    x = x / x.norm().clamp(min=1e-7)                                               # singular values at most 1
+    for _ in range(rounds):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x
+
+# %% ../nbs/02_transformer.ipynb #10df922f
+class Muon(torch.optim.Optimizer):
+    "Momentum, made orthogonal, for 2-D weights: `torch.optim.Muon(adjust_lr_fn='match_rms_adamw')` in float32, which every CPU has."
+    def __init__(self, params, lr, momentum=.95, weight_decay=0.): super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for g in self.param_groups:
+            for p in g['params']:
+                if p.grad is None: continue
+                state = self.state[p]
+                if not state: state['momentum'] = torch.zeros_like(p)
+                mean = state['momentum'].lerp_(p.grad, 1 - g['momentum'])
+                update = orthogonalize(p.grad.lerp(mean, g['momentum']))
+                p.mul_(1 - g['lr'] * g['weight_decay']).add_(update, alpha=-.2 * g['lr'] * max(p.shape) ** .5)
+
 # %% ../nbs/02_transformer.ipynb #7732b24a
 def make_optimizers(model, lr, muon_lr=0., betas=(.9, .99), weight_decay=0.):
     "A list of optimisers: AdamW with decay on linear matrices only, and Muon for the matrices inside blocks if `muon_lr` > 0."
@@ -138,7 +164,7 @@ def make_optimizers(model, lr, muon_lr=0., betas=(.9, .99), weight_decay=0.):
     rest = [p for _, p in named if p not in linear]
     groups = [dict(params=g, weight_decay=w) for g, w in ((decay, weight_decay), (rest, 0.)) if g]
     out = [torch.optim.AdamW(groups, lr=lr, betas=betas)] if groups else []
-    if muon: out.append(torch.optim.Muon(muon, lr=muon_lr, weight_decay=weight_decay, adjust_lr_fn='match_rms_adamw'))
+    if muon: out.append(Muon(muon, lr=muon_lr, weight_decay=weight_decay))
     return out
 
 # %% ../nbs/02_transformer.ipynb #66533970
