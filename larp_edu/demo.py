@@ -250,7 +250,7 @@ def run(out='runs/demo', seed=0, data=None, recipe=None):
         pairs['shipped'] = (LARPTokenizer.load(asset('tokenizer.safetensors')), ar.ARTransformer.load(asset('generator.safetensors')), None)
     for name, (tok, gen, histories) in pairs.items():
         m, recon, samples, classes = measure(tok, gen, net, real, labels, PER_CLASS if not data else 8, seed=seed)
-        if data: m = {k: v for k, v in m.items() if 'recognised' not in k and not (k.startswith('gfvd') and len(real) < 64)}
+        if data: m = {k: v for k, v in m.items() if 'recognised' not in k and not ('fvd' in k and len(real) < 64)}
         show(out, name, train.class_names, real, labels, recon, samples, classes, histories)
         text = f'{recipe.tokenizer_steps} + {recipe.generator_steps} steps, in this run' if histories else f'larp_edu/assets, {tok.card.get("recipe", "")}'
         report['tiers'][name] = dict(measured=m, recipe=text, curves=bool(histories), criteria=criteria(name, m, report['baselines']) if not data else [])
@@ -268,6 +268,7 @@ def own_notes(train, val):
     notes = [f'{len(train)} training clips and {len(val)} held-out clips in {len(train.class_names)} classes.']
     if train.skipped: notes.append('Not readable: ' + '; '.join(f'{p} ({why})' for p, why in train.skipped))
     if len(train) < 1000: notes.append(f'{len(train)} clips are few: the models will overfit. Reconstructions of these clips will be recognisable; generated ones will imitate them.')
+    if len(val) < 64: notes.append('FVD is left out: it says nothing about fewer than 64 clips.')
     if getattr(val, 'overlap', False): notes.append('Too few clips to hold any back: the measured clips are other windows of the training clips.')
     return notes
 

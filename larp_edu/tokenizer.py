@@ -190,8 +190,9 @@ class LARPTokenizer(nn.Module):
 
     def decode_vectors(self, vectors, frames=None):
         "Unit code vectors (B, n, code_dim) -> clip (B, 3, T, H, W), unclamped."
-        return self.decoder(self.from_code(vectors), frames)
+        return self.decoder(self.from_code(vectors.to(self.from_code.weight.dtype)), frames)     # codes are fp32 even in an fp16 model
 
+    @torch.no_grad()
     def encode(self, clip, sample=None):
         """Clip (B, 3, T, H, W) in [0, 1] -> indices (B, n) int64; `sample=True` draws from the quantiser, else arg-max in eval mode.
 

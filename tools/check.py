@@ -57,7 +57,7 @@ def tests():
     env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(notebooks.ROOT))
     with tempfile.TemporaryDirectory() as tmp:
         xml = Path(tmp)/'tests.xml'
-        options = '-q -n 2 --dist worksteal --durations 5 -p no:cacheprovider'.split()
+        options = '-q -rs -n 2 --dist worksteal --durations 5 -p no:cacheprovider'.split()
         status = subprocess.run([sys.executable, '-m', 'pytest', 'tests', *options, f'--junitxml={xml}'],
                                 cwd=notebooks.ROOT, env=env).returncode
         suites = list(ET.parse(xml).iter('testsuite')) if xml.exists() else []
