@@ -127,8 +127,10 @@ class ARTransformer(nn.Module):
         c = self.config
         if not c.classes:
             if cond.ndim != 2 or cond.shape[1] not in (c.n_tokens, c.n_tokens + 1): raise ValueError(f'condition has shape {tuple(cond.shape)}, expected (B, {c.n_tokens}) tokens')
-            if not 0 <= cond.min() <= cond.max() <= c.codes: raise ValueError(f'condition tokens {cond.min().item()}..{cond.max().item()}, expected 0..{c.codes - 1}')
-            return self.tokens(F.pad(cond[:, :c.n_tokens], (0, 1), value=c.codes))
+            if (cond[:, c.n_tokens:] != c.codes).any(): raise ValueError(f'position {c.n_tokens} of the condition must be the separator, {c.codes}')
+            cond = cond[:, :c.n_tokens]
+            if not 0 <= cond.min() <= cond.max() < c.codes: raise ValueError(f'condition tokens {cond.min().item()}..{cond.max().item()}, expected 0..{c.codes - 1}')
+            return self.tokens(F.pad(cond, (0, 1), value=c.codes))
         if cond.ndim != 1: raise ValueError(f'condition has shape {tuple(cond.shape)}, expected classes (B,)')
         if len(cond) and not (-1 <= cond.min() and cond.max() <= c.classes): raise ValueError(f'class {cond.min().item()}..{cond.max().item()}, expected 0..{c.classes - 1} (or -1 for none)')
         cond = torch.where(cond < 0, c.classes, cond)

@@ -220,7 +220,7 @@ class VideoFolder(Dataset):
         if sum(n for _, _, n, _ in self.items) * size * size * 3 <= cache:
             self._store = each_file(self._decode, [item[0] for item in self.items], 'decoding', self.skipped)
             self.items = [(p, y, len(self._store[p]), both) for p, y, _, both in self.items if p in self._store]
-        if self.skipped: warnings.warn(f'{len(self.skipped)} files left out: ' + '; '.join(f'{p.name}: {why}' for p, why in self.skipped[:10]))
+        if self.skipped: warnings.warn(f'{len(self.skipped)} files left out: ' + '; '.join(f'{p.name}: {why}' for p, why in self.skipped[:10]) + '; more in .skipped' * (len(self.skipped) > 10))
         if not self.items: raise ValueError(f'no video below {root} can be decoded')
 
     def _find(self):

@@ -6,7 +6,7 @@
 __all__ = ['SCRATCH', 'SHIPPED', 'OWN', 'GUIDANCE', 'HELD_OUT', 'PER_CLASS', 'NAMES', 'collect', 'one_each', 'stats',
            'recognised', 'frozen', 'baselines', 'psnr', 'Recipe', 'train_tokenizer', 'train_generator', 'train_pair',
            'measure', 'criteria', 'hardware', 'story', 'side_by_side', 'curves', 'save_fig', 'table', 'page', 'show',
-           'run', 'own_notes', 'main']
+           'claim', 'run', 'own_notes', 'main']
 
 # %% ../nbs/13_end_to_end.ipynb #83308b29
 import argparse, io, json, os, platform, sys, time
@@ -201,7 +201,7 @@ NAMES = dict(psnr='reconstruction PSNR (dB)', rfvd='rFVD (toy features)', gfvd='
 def page(report, out):
     "Write index.html from a report and the pictures beside it."
     tiers, base = report['tiers'], report['baselines']
-    parts = [f"<h1>LARP, small: a clip, its tokens, new clips</h1><p>Data: {escape(report['data'])}. Seed {report['seed']}. {escape(json.dumps(report['hardware']))}. {report['minutes']:.1f} min.</p>"]
+    parts = [f"<h1>LARP, small: a clip, its tokens, new clips</h1><p>Data: {escape(report['data'])}. Seed {report['seed']}. {escape(json.dumps(report['hardware']))}. {report['minutes']:.1f} min, training {report['training_minutes']:.1f} min.</p>"]
     parts += [f'<p class=note>{escape(n)}</p>' for n in report['notes']]
     parts.append('<h2>Measured</h2>' + table(['', *tiers], [[v, *(t['measured'].get(k, '-') for t in tiers.values())] for k, v in NAMES.items()]))
     if base: parts.append('<h2>What a model that cannot move or cannot see would score</h2>' + table(['', 'FVD', 'PSNR (dB)', 'recognised'],
@@ -226,6 +226,13 @@ def show(out, name, names, real, labels, recon, samples, classes, histories=None
     write_video(out / f'{name}.gif', side_by_side(args), fps=6)
     if histories: save_fig(out / f'{name}-curves.png', curves(*histories))
 
+def claim(out, clips, seed):
+    "Note in `out` what a run is about. Raises ValueError when a run on other clips is there; says so when one goes on."
+    note = out / 'clips.json'
+    if note.exists() and json.loads(note.read_text()) != clips: raise ValueError(f'{out} holds a run on other clips: remove it, or choose another folder with --out')
+    if (out / f'tokenizer-seed{seed}').exists(): print(f'Going on with the run found in {out}; remove it to start afresh.')
+    write_bytes(note, json.dumps(clips, indent=1).encode())
+
 def run(out='runs/demo', seed=0, data=None, recipe=None):
     """The main job: train from scratch, sample every class, measure, write `out`/index.html and report.json; returns the report.
 
@@ -237,7 +244,7 @@ def run(out='runs/demo', seed=0, data=None, recipe=None):
         train, val = (VideoFolder(data, config.size, config.frames, split=s, seed=seed) for s in ('train', 'val'))
     else:
         train, val = ShapeWorld(1_000_000, config.size, config.frames, seed=seed), ShapeWorld(HELD_OUT, config.size, config.frames, split='val')
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out, sorted([str(p.relative_to(train.root)), p.stat().st_size] for d in (train, val) for p, *_ in d.items) if data else 'ShapeWorld', seed)
     net = ShapeNet.load(asset('shapenet.safetensors'))
     real, labels = collect(val, HELD_OUT)
     report = dict(data=str(data or 'ShapeWorld, 9 classes'), seed=seed, hardware=hardware(), recipe=asdict(recipe), notes=[], tiers={}, baselines={})
@@ -248,12 +255,13 @@ def run(out='runs/demo', seed=0, data=None, recipe=None):
     if not data:
         report['baselines'] = baselines(net, real, labels, collect(train, HELD_OUT)[0])
         pairs['shipped'] = (LARPTokenizer.load(asset('tokenizer.safetensors')), ar.ARTransformer.load(asset('generator.safetensors')), None)
-    for name, (tok, gen, histories) in pairs.items():
+    for name, (tok, gen, trained) in pairs.items():
         m, recon, samples, classes = measure(tok, gen, net, real, labels, PER_CLASS if not data else 8, seed=seed)
         if data: m = {k: v for k, v in m.items() if 'recognised' not in k and not ('fvd' in k and len(real) < 64)}
-        show(out, name, train.class_names, real, labels, recon, samples, classes, histories)
-        text = f'{recipe.tokenizer_steps} + {recipe.generator_steps} steps, in this run' if histories else f'larp_edu/assets, {tok.card.get("recipe", "")}'
-        report['tiers'][name] = dict(measured=m, recipe=text, curves=bool(histories), criteria=criteria(name, m, report['baselines']) if not data else [])
+        show(out, name, train.class_names, real, labels, recon, samples, classes, trained)
+        text = f'{recipe.tokenizer_steps} + {recipe.generator_steps} steps, in this run' if trained else f'larp_edu/assets, {tok.card.get("recipe", "")}'
+        report['tiers'][name] = dict(measured=m, recipe=text, curves=bool(trained), criteria=criteria(name, m, report['baselines']) if not data else [])
+    report['training_minutes'] = sum(h[-1]['seconds'] for h in histories) / 60          # also of a run that was cut off and went on
     report['minutes'] = (time.perf_counter() - start) / 60
     write_bytes(out / 'report.json', json.dumps(report, indent=1).encode())
     page(report, out)

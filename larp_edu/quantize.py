@@ -6,6 +6,7 @@
 __all__ = ['Quantized', 'Quantizer', 'CodeUsage']
 
 # %% ../nbs/05_quantize.ipynb #b64fd1d1
+import math
 from collections import namedtuple
 import torch
 from torch import nn
@@ -57,4 +58,4 @@ class CodeUsage:
     @property
     def entropy(self): return torch.special.entr(self.counts / self.counts.sum()).sum().item()
     @property
-    def perplexity(self): return 2.718281828459045 ** self.entropy
+    def perplexity(self): return math.exp(self.entropy)

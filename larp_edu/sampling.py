@@ -45,21 +45,22 @@ def generate(model, cond, guidance_scale=1., temperature=1., top_k=0, top_p=1., 
     guided = guidance_scale != 1
     if guided and not c.classes: raise ValueError('guidance needs a class-conditional generator; this one is conditioned on frames')
     was_training = model.training; model.eval()
-    cond = cond.to(model.positions.device)
-    g = None if seed is None else torch.Generator(cond.device).manual_seed(seed)
-    full = torch.cat([cond, torch.full_like(cond, c.classes)]) if guided else cond
-    x, start, cache, tokens = model.embed_cond(full), 0, [[] for _ in model.blocks], []
-    for _ in range(c.n_tokens):
-        if cached: logits = model.run(x, start, cache)[:, -1]
-        else: logits = model.run(x)[:, -1]                                         # (B or 2B, K)
-        if guided:
-            with_class, without = logits.chunk(2)
-            logits = without + guidance_scale * (with_class - without)
-        tokens.append(choose(logits, temperature, top_k, top_p, g))
-        start += x.shape[1]
-        step = model.tokens(tokens[-1].repeat(2) if guided else tokens[-1])[:, None]
-        x = step if cached else torch.cat([x, step], 1)
-    model.train(was_training)
+    try:
+        cond = cond.to(model.positions.device)
+        g = None if seed is None else torch.Generator(cond.device).manual_seed(seed)
+        full = torch.cat([cond, torch.full_like(cond, c.classes)]) if guided else cond
+        x, start, cache, tokens = model.embed_cond(full), 0, [[] for _ in model.blocks], []
+        for _ in range(c.n_tokens):
+            if cached: logits = model.run(x, start, cache)[:, -1]
+            else: logits = model.run(x)[:, -1]                                         # (B or 2B, K)
+            if guided:
+                with_class, without = logits.chunk(2)
+                logits = without + guidance_scale * (with_class - without)
+            tokens.append(choose(logits, temperature, top_k, top_p, g))
+            start += x.shape[1]
+            step = model.tokens(tokens[-1].repeat(2) if guided else tokens[-1])[:, None]
+            x = step if cached else torch.cat([x, step], 1)
+    finally: model.train(was_training)
     return torch.stack(tokens, 1)
 
 # %% ../nbs/11_sampling.ipynb #e3191ee1

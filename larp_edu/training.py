@@ -226,11 +226,13 @@ class Trainer:
         part = self.folder / 'log.jsonl.part'
         part.write_text(''.join(json.dumps(r) + '\n' for r in self.history)); os.replace(part, self.folder / 'log.jsonl')
 
+    def setup(self): return dict(processes=self.acc.num_processes, **(asdict(self.loss_fn.weights) if isinstance(self.loss_fn, TokenizerLoss) else {}))
+
     def save(self):
         "Write everything a resumed run needs to folder/checkpoint.safetensors, atomically."
         tensors = {f'model.{k}': v for k, v in self.raw.state_dict().items()} | {f'optimizer.{k}': v for k, v in pack_state(self.optimizers).items()}
         if self.average is not None: tensors |= {f'average.{k}': v for k, v in self.average.state_dict().items()}
-        save_tensors(self.folder / 'checkpoint.safetensors', tensors, dict(kind='training run', step=self.step, config=asdict(self.config),
+        save_tensors(self.folder / 'checkpoint.safetensors', tensors, dict(kind='training run', step=self.step, config=asdict(self.config), setup=self.setup(),
                      model=config_dict(self.raw), history=self.history, scaler=self.scaler.state_dict()))
 
     def resume(self):
@@ -238,7 +240,7 @@ class Trainer:
         path = self.folder / 'checkpoint.safetensors'
         tensors, meta = load_tensors(path)
         if 'step' not in meta: raise ValueError(f"{path} holds a {meta.get('kind', 'bag of tensors')}, expected a training run")
-        for part, now in (('config', asdict(self.config)), ('model', config_dict(self.raw))):
+        for part, now in (('config', asdict(self.config)), ('model', config_dict(self.raw)), ('setup', self.setup())):
             for k, v in json.loads(json.dumps(now)).items():
                 old = meta.get(part, now).get(k)
                 if old != v: raise ValueError(f'{path} was trained with {k}={old}, now {k}={v}: use another folder or the old value')

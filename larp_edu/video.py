@@ -52,7 +52,7 @@ def _as_clips(clips):
 def _shrink(clip, height):
     "A clip with fewer rows and columns, for the screen."
     size = (height, max(1, round(clip.shape[-1] * height / clip.shape[-2])))
-    return F.interpolate(clip.transpose(0, 1), size, mode='bilinear', antialias=True).transpose(0, 1)
+    return F.interpolate(clip.transpose(0, 1), size, mode='bilinear', antialias=True).transpose(0, 1).clamp(0, 1)
 
 def contact_sheet(clips, labels=None, frames=8, fps=None, cell=.9, title=None):
     """A figure with a row per clip and `frames` columns spread evenly over time; pixels are enlarged as they are.

@@ -1,5 +1,5 @@
 "Released models come from the hub once, from a pinned commit, resumed when the line breaks. The hub is a server in this process."
-import json, os, re, subprocess, sys, threading
+import json, os, re, shutil, subprocess, sys, threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,7 +11,7 @@ ROOT, REPO = Path(__file__).resolve().parents[1], 'someone/small-AR'
 LOAD = f'''
 from larp_edu.pretrained import *
 try: print(len(load_ar({REPO!r}, **ARGS).state_dict()), 'tensors')
-except OSError as e: print(e)
+except (OSError, ValueError) as e: print(e)
 '''
 
 class Hub(BaseHTTPRequestHandler):
@@ -67,17 +67,21 @@ def test_download_is_pinned_and_cached(hub, tmp_path):
     assert load(hub, tmp_path, HF_HUB_OFFLINE='1') == '33 tensors'
 
 def test_broken_download_is_resumed(hub, tmp_path):
-    save_released(ar.ARTransformer(replace(ar.presets['toy'], dim=512)), hub.folder)         # 54 MB: the client writes 10 MB at a time
+    shutil.rmtree(hub.folder); save_released(ar.ARTransformer(replace(ar.presets['toy'], dim=512)), hub.folder)         # 54 MB: the client writes 10 MB at a time
     hub.cut = True
     assert load(hub, tmp_path) == '33 tensors'
     assert [r for p, r in hub.asked if p.endswith('model.safetensors') and r and not r.startswith('bytes=0-')], hub.asked
 
+def test_damaged_pins_are_named(hub, tmp_path):
+    (tmp_path / 'home').mkdir(); (tmp_path / 'home/larp_edu_pins.json').write_text('{"a')
+    assert 'larp_edu_pins.json is damaged' in load(hub, tmp_path)
+
 def test_offline_and_never_downloaded(hub, tmp_path):
     said = load(hub, tmp_path, HF_HUB_OFFLINE='1')
-    assert said.startswith(f'{REPO} cannot be downloaded') and '\n' not in said
+    assert said.startswith(f'{REPO} is no folder here and cannot be downloaded') and '\n' not in said
     assert not (tmp_path / 'home/larp_edu_pins.json').exists()
 
 def test_a_repository_without_the_files(hub, tmp_path):
     (hub.folder / 'model.safetensors').unlink()
     said = load(hub, tmp_path)
-    assert said.startswith(f'{REPO} cannot be downloaded') and 'NotFound' in said and '\n' not in said
+    assert said.startswith(f'{REPO} is no folder here and cannot be downloaded') and 'NotFound' in said and '\n' not in said
