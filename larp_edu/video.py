@@ -149,7 +149,10 @@ def _opened(path):
             if not container.streams.video:
                 found = ', '.join(s.type for s in container.streams) or 'nothing'
                 raise ValueError(f'{path}: no video in it (found {found})')
-            yield container, container.streams.video[0]
+            stream = container.streams.video[0]
+            if stream.codec_context is None: raise ValueError(f'{path}: its video has no known codec')
+            if stream.width * stream.height > 4e7: raise ValueError(f'{path}: frames of {stream.height} x {stream.width}, expected at most 40 million pixels')
+            yield container, stream
     except av.FFmpegError as e: raise ValueError(f'{path}: not a video that can be read ({e.strerror})') from e
 
 # %% ../nbs/00_video.ipynb #a03a5525
