@@ -6,7 +6,7 @@
 __all__ = ['UCF_FILE', 'UCF_SIZES', 'Windows', 'Films', 'Prepared', 'ucf_classes', 'ucf_test', 'UCF101', 'Kinetics', 'prepare',
            'main']
 
-# %% ../nbs/01b_clips.ipynb #9bfb6c2b
+# %% ../nbs/01b_clips.ipynb #1fdcfeac
 import argparse, csv, random, re, sys, warnings
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +16,7 @@ from .data import uniform
 from .io import Shards, VideoIndex, read_window, write_shards
 from .video import VIDEO_SUFFIXES
 
-# %% ../nbs/01b_clips.ipynb #caeda829
+# %% ../nbs/01b_clips.ipynb #a804fb94
 class Windows(Dataset):
     """Windows of `frames` frames out of clips: (3, frames, size, size) float32 in [0, 1] with an int64 class, -1 if there are none.
 
@@ -66,7 +66,7 @@ class Windows(Dataset):
         if not 1 <= n <= len(self): raise ValueError(f'n is {n}, expected 1 to {len(self)}')
         return Subset(self, random.Random(seed).sample(range(len(self)), n))
 
-# %% ../nbs/01b_clips.ipynb #ee6768d0
+# %% ../nbs/01b_clips.ipynb #358c4cc1
 class Films(Windows):
     """`Windows` straight out of video files: `files` (paths relative to `root`) with a class number each, at `size` x `size` (short side, centre crop).
 
@@ -89,7 +89,7 @@ class Prepared(Windows):
 
     def read(self, i, start, n): return self.shards.read(i, start, n)
 
-# %% ../nbs/01b_clips.ipynb #80ee0d4c
+# %% ../nbs/01b_clips.ipynb #feec9c75
 UCF_FILE = re.compile(r'v_(\w+)_g(\d\d)_c\d\d\.avi')
 UCF_SIZES = {(1, True): 9537, (1, False): 3783, (2, True): 9586, (2, False): 3734, (3, True): 9624, (3, False): 3696}
 
@@ -121,7 +121,7 @@ class UCF101(Films):
         super().__init__(root, [found[f] for f in here], [number[UCF_FILE.fullmatch(f)[1].lower()] for f in here], size, frames, **options)
         self.missing = self.expected - len(self.clips)
 
-# %% ../nbs/01b_clips.ipynb #0e6db0e6
+# %% ../nbs/01b_clips.ipynb #13c13d2d
 class Kinetics(Films):
     """Kinetics from `root`: `Films` in class folders below `root`/train or `root`/val (or `root` itself), or in the order of an official csv `listed`.
 
@@ -154,12 +154,12 @@ class Kinetics(Films):
         if share > most: raise ValueError(f'{self.missing:,} of {self.expected:,} listed clips are missing ({share:.1%}, at most {most:.0%} allowed): a score on the rest cannot be compared with published ones')
         return share
 
-# %% ../nbs/01b_clips.ipynb #59403a71
+# %% ../nbs/01b_clips.ipynb #b6893820
 def prepare(data, out, quality=95, per_shard=256):
     "Write all clips of a `Films` data set as shards at its size below `out`, resumable; `Prepared(out, frames)` reads them. Returns the manifest."
     return write_shards([(file, label) for file, label, _ in data.clips], data.index, out, data.size, quality, per_shard)
 
-# %% ../nbs/01b_clips.ipynb #3025d4e1
+# %% ../nbs/01b_clips.ipynb #f837d541
 def main(argv=None):
     p = argparse.ArgumentParser(prog='python -m larp_edu.clips', description='Write a data set as shards of small clips.')
     p.add_argument('kind', choices=('ucf101', 'kinetics')); p.add_argument('root'); p.add_argument('out')
@@ -172,6 +172,6 @@ def main(argv=None):
     except (ValueError, OSError) as e: sys.exit(f'error: {e}')
     print(f"{len(manifest['shards'])} shards in {a.out}")
 
-# %% ../nbs/01b_clips.ipynb #5207983f
+# %% ../nbs/01b_clips.ipynb #f0b96899
 #| eval: false
 if __name__ == '__main__': main()
