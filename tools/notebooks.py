@@ -6,7 +6,7 @@
 `run` stores in the notebook's metadata, under `larp_edu`, a hash of all the code that made its outputs, and the run time
 in seconds. Cells flagged `golden` run when the golden files are there. `check` computes the hash again: if it differs, then the outputs are stale.
 """
-import argparse, ast, configparser, hashlib, json, os, re, subprocess, sys, time
+import argparse, ast, configparser, hashlib, json, os, re, subprocess, sys, tempfile, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,7 +136,7 @@ def anonymous(text):
     "`text` without the folders of this machine."
     for folder, name in (f'{ROOT}/', ''), (str(ROOT), '.'), (sys.prefix, 'python'), (f'{Path.home()}/', '~/'):
         text = text.replace(folder, name)
-    return text
+    return re.sub(re.escape(tempfile.gettempdir()) + r'/tmp\w+', 'FOLDER', text)
 
 def nbdev(command, *args):
     "Run one of nbdev's commands from the environment of this script."
