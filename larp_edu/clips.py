@@ -12,9 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 import torch
 from torch.utils.data import Dataset, Subset
-from .data import uniform
+from .data import find_videos, uniform
 from .io import Shards, VideoIndex, read_window, write_shards
-from .video import VIDEO_SUFFIXES
 
 # %% ../nbs/01b_clips.ipynb #a804fb94
 class Windows(Dataset):
@@ -22,13 +21,15 @@ class Windows(Dataset):
 
     `window` 'random': one window per clip, where it starts is a pure function of (`seed`, draw); 'all': consecutive windows that do
     not overlap, remainders dropped (clips that are too short give none). Shorter clips hold their last frame in 'random'. `flip`: mirror half of
-    the draws. A clip that cannot be read in the middle of an epoch is left out of its batch, named in a warning and counted in `failed`;
-    more than `max_failed` (a share of the clips) of them raise RuntimeError."""
+    the draws. A clip that cannot be read in the middle of an epoch is left out of its batch (if it was the only one, the next that can be read
+    stands in), named in a warning and counted in `failed`, over all workers; more than `max_failed` (a share of the clips) raise RuntimeError."""
     def __init__(self, clips, frames, window='random', seed=0, flip=False, max_failed=.01):
         if window not in ('random', 'all'): raise ValueError(f"window is {window!r}, expected 'random' or 'all'")
         if frames < 1: raise ValueError(f'frames is {frames}, expected at least 1')
-        self.clips, self.frames, self.window, self.seed, self.flip, self.max_failed, self.failed = clips, frames, window, seed, flip, max_failed, {}
         if not clips: raise ValueError('no clips to cut windows out of')
+        self.clips, self.frames, self.window, self.seed, self.flip, self.max_failed = [(str(f), int(y), int(k)) for f, y, k in clips], frames, window, seed, flip, max_failed
+        self.expected, self.content = len(clips), None
+        self._gone = torch.zeros(len(clips), dtype=torch.bool).share_memory_()     # seen by all workers of a loader
         self.places = [(i, None) for i in range(len(clips))] if window == 'random' else [(i, s) for i, (_, _, n) in enumerate(clips) for s in range(0, n - frames + 1, frames)]
         if not self.places: raise ValueError(f'none of the {len(clips)} clips has {frames} frames')
 
@@ -47,19 +48,30 @@ class Windows(Dataset):
 
     def __getitem__(self, key): return self._get(key)
 
+    @property
+    def failed(self): return [self.clips[i][0] for i in self._gone.nonzero()[:, 0].tolist()]
+
     def __getitems__(self, keys):
         "A batch without the clips that cannot be read now."
         out = []
         for key in keys:
             try: out.append(self._get(key))
-            except (ValueError, OSError) as e: self._fail(self.clips[self.places[key[0] if isinstance(key, tuple) else key][0]][0], e)
-        if not out: raise RuntimeError(f'not one of {len(keys)} clips of a batch can be read; the last: {list(self.failed.items())[-1]}')
-        return out
+            except (ValueError, OSError) as e: self._fail(self.places[key[0] if isinstance(key, tuple) else key][0], e)
+        return out or self.__getitems__([((key[0] + 1) % len(self), key[1]) if isinstance(key, tuple) else (key + 1) % len(self)])     # ends at max_failed
 
-    def _fail(self, file, error):
-        self.failed[file] = str(error)
-        warnings.warn(f'left out: {error} ({len(self.failed)} of {len(self.clips)} clips so far)')
-        if len(self.failed) > self.max_failed * len(self.clips): raise RuntimeError(f'{len(self.failed)} of {len(self.clips)} clips cannot be read, more than max_failed={self.max_failed:.1%}; the last: {error}')
+    def _fail(self, i, error):
+        self._gone[i] = True; count = int(self._gone.sum())
+        warnings.warn(f'left out: {error} ({count} of {len(self.clips)} clips so far)')
+        if count > self.max_failed * len(self.clips): raise RuntimeError(f'{count} of {len(self.clips)} clips cannot be read, more than max_failed={self.max_failed:.1%}; the last: {error}')
+
+    @property
+    def missing(self): return max(0, self.expected - len(self.clips))
+
+    def comparable(self, most=.02):
+        "Raises ValueError when more than `most` of the clips that should be here are missing; returns the share that is."
+        share = self.missing / self.expected
+        if share > most: raise ValueError(f'{self.missing:,} of {self.expected:,} clips are missing ({share:.1%}, at most {most:.0%} allowed): a score on the rest cannot be compared with published ones')
+        return share
 
     def sample(self, n, seed=42):
         "The paper's draw: `n` of these windows without replacement, `random.Random(seed).sample(range(len(self)), n)`, as a Subset in that order."
@@ -70,22 +82,28 @@ class Windows(Dataset):
 class Films(Windows):
     """`Windows` straight out of video files: `files` (paths relative to `root`) with a class number each, at `size` x `size` (short side, centre crop).
 
-    Files that cannot be read are in `skipped` {file: reason} and named in one warning. `index`: where the `VideoIndex` is kept."""
-    def __init__(self, root, files, labels, size, frames, index=None, **options):
-        self.root, self.size = Path(root), size
-        order = sorted(range(len(files)), key=lambda k: str(files[k]))
+    Clips are in the order of `keys` (default: the paths). Files that cannot be read are in `skipped` {file: reason} and named in one warning.
+    `index`: where the `VideoIndex` is kept. `expected` clips (default: all given) may be more than there are: `missing`, `comparable`."""
+    def __init__(self, root, files, labels, size, frames, index=None, keys=None, expected=None, **options):
+        if size < 1: raise ValueError(f'size is {size}, expected at least 1')
+        self.root, self.size, files = Path(root), size, [Path(f).as_posix() for f in files]
+        order = sorted(range(len(files)), key=(keys or files).__getitem__)
         self.index = VideoIndex(root, [files[k] for k in order], index)
         self.skipped = self.index.bad
         if self.skipped: warnings.warn(f'{len(self.skipped)} of {len(files)} films left out: ' + '; '.join(f'{f}: {why}' for f, why in list(self.skipped.items())[:10]))
-        super().__init__([(str(files[k]), labels[k], self.index[str(files[k])].frames) for k in order if str(files[k]) not in self.skipped], frames, **options)
+        super().__init__([(files[k], labels[k], self.index[files[k]].frames) for k in order if files[k] not in self.skipped], frames, **options)
+        self.expected = len(files) if expected is None else expected
+        self.content = [self.index[f].bytes for f, *_ in self.clips]               # for the headers of evaluations
 
     def read(self, i, start, n): file = self.clips[i][0]; return read_window(self.root / file, start, n, self.index[file], self.size)
 
 class Prepared(Windows):
     "`Windows` out of shards that `prepare` wrote; the same clips in the same order as the films, several times faster."
     def __init__(self, folder, frames, **options):
-        self.shards = Shards(folder); self.size = self.shards.manifest['size']
+        self.shards = Shards(folder); m = self.shards.manifest; about = m['about']; self.size = m['size']
         super().__init__(self.shards.clips, frames, **options)
+        self.class_names, self.expected, self.skipped = about.get('class_names', []), about.get('expected', m['clips']), m['skipped']
+        self.content = [m['quality'], *self.shards._sums]
 
     def read(self, i, start, n): return self.shards.read(i, start, n)
 
@@ -110,16 +128,17 @@ class UCF101(Films):
         if split not in (1, 2, 3): raise ValueError(f'split is {split}, expected 1, 2 or 3')
         root = Path(root)
         if not root.is_dir(): raise ValueError(f'{root} is {"a file" if root.exists() else "missing"}, expected the folder of UCF101')
-        found = {p.name: p.relative_to(root) for p in sorted(root.rglob('v_*.avi')) if UCF_FILE.fullmatch(p.name)}
+        paths = [p for p, _ in find_videos(root) if UCF_FILE.fullmatch(p.name)]; found = {p.name: p.relative_to(root) for p in paths}
+        if twice := next((p for p in paths if found[p.name] != p.relative_to(root)), None): raise ValueError(f'{twice.relative_to(root)} and {found[twice.name]} have the same name')
         if not found: raise ValueError(f'no file like v_Archery_g01_c01.avi below {root}')
         self.class_names = ucf_classes(); number = {c.lower(): k for k, c in enumerate(self.class_names)}
         if alien := [f for f in found if UCF_FILE.fullmatch(f)[1].lower() not in number]: raise ValueError(f'{alien[0]}: {UCF_FILE.fullmatch(alien[0])[1]} is not a class of UCF101')
         if listed: wanted = [Path(l.split()[0]).name for l in Path(listed).read_text().splitlines() if l.strip()]
         else: wanted = [f for f in found if ucf_test(f, split) != train]
-        here = [f for f in wanted if f in found]
-        self.expected = len(wanted) if listed else UCF_SIZES[split, train]
-        super().__init__(root, [found[f] for f in here], [number[UCF_FILE.fullmatch(f)[1].lower()] for f in here], size, frames, **options)
-        self.missing = self.expected - len(self.clips)
+        here, label = [f for f in wanted if f in found], lambda f: number[UCF_FILE.fullmatch(f)[1].lower()]
+        if not here: raise ValueError(f'none of the {len(found)} films below {root} is in this part of split {split}')
+        super().__init__(root, [found[f] for f in here], [label(f) for f in here], size, frames, keys=[f'{self.class_names[label(f)]}/{f}' for f in here],
+                         expected=len(wanted) if listed else UCF_SIZES[split, train], **options)
 
 # %% ../nbs/01b_clips.ipynb #13c13d2d
 class Kinetics(Films):
@@ -131,33 +150,34 @@ class Kinetics(Films):
         root = Path(root); sub = root / ('train' if train else 'val')
         base = sub if sub.is_dir() else root
         if not base.is_dir(): raise ValueError(f'{base} is missing, expected the folder of Kinetics')
-        found = [p.relative_to(base) for p in sorted(base.rglob('*')) if p.suffix.lower() in VIDEO_SUFFIXES]
+        if base is root and any((root / s).is_dir() for s in ('train', 'val')): raise ValueError(f'{sub} is missing, and {root} holds the other part')
+        found = {p.relative_to(root): p.relative_to(base).parts for p, _ in find_videos(base)}
         if not found: raise ValueError(f'no video below {base}')
         if listed:
             by_name, wanted = {p.stem: p for p in found}, {}
-            with open(listed, newline='') as f:
+            with open(listed, newline='', encoding='utf-8-sig') as f:
                 rows = csv.DictReader(f)
                 if not {'youtube_id', 'time_start', 'time_end'} <= set(rows.fieldnames or ()): raise ValueError(f'{listed} has columns {rows.fieldnames}, expected youtube_id, time_start, time_end')
-                for r in rows: wanted[f"{r['youtube_id']}_{int(float(r['time_start'])):06}_{int(float(r['time_end'])):06}"] = r.get('label')
+                for k, r in enumerate(rows, 2):
+                    try: wanted[f"{r['youtube_id']}_{int(float(r['time_start'])):06}_{int(float(r['time_end'])):06}"] = r.get('label')
+                    except (TypeError, ValueError) as e: raise ValueError(f'{listed}, line {k}: {r}: {e}') from e
             names = {by_name[k]: label for k, label in wanted.items() if k in by_name}
-        else: names = {p: p.parts[0] if len(p.parts) > 1 else None for p in found}
-        self.expected = len(wanted) if listed else len(names)
+        else: names = {p: parts[0] if len(parts) > 1 else None for p, parts in found.items()}
+        self.listed = listed
         self.class_names = sorted({c for c in (wanted if listed else names).values() if c})
         number = {c: k for k, c in enumerate(self.class_names)}
-        if not names: raise ValueError(f'none of the {self.expected} clips of {listed} is below {base}')
-        super().__init__(base, list(names), [number.get(c, -1) for c in names.values()], size, frames, **options)
-        self.missing = self.expected - len(self.clips)
+        if not names: raise ValueError(f'none of the {len(wanted)} clips of {listed} is below {base}')
+        super().__init__(root, list(names), [number.get(c, -1) for c in names.values()], size, frames, expected=len(wanted if listed else names), **options)
 
     def comparable(self, most=.02):
-        "Raises ValueError when more than `most` of the listed clips are missing; returns the share that is."
-        share = self.missing / self.expected
-        if share > most: raise ValueError(f'{self.missing:,} of {self.expected:,} listed clips are missing ({share:.1%}, at most {most:.0%} allowed): a score on the rest cannot be compared with published ones')
-        return share
+        "As `Windows.comparable`; ValueError also without a list, since a folder alone cannot say what is missing."
+        if not self.listed: raise ValueError('no list of clips was given, so nobody knows what is missing: pass listed=')
+        return super().comparable(most)
 
 # %% ../nbs/01b_clips.ipynb #b6893820
 def prepare(data, out, quality=95, per_shard=256):
     "Write all clips of a `Films` data set as shards at its size below `out`, resumable; `Prepared(out, frames)` reads them. Returns the manifest."
-    return write_shards([(file, label) for file, label, _ in data.clips], data.index, out, data.size, quality, per_shard)
+    return write_shards([(file, label) for file, label, _ in data.clips], data.index, out, data.size, quality, per_shard, about=dict(class_names=getattr(data, 'class_names', []), expected=data.expected))
 
 # %% ../nbs/01b_clips.ipynb #f837d541
 def main(argv=None):
@@ -170,7 +190,8 @@ def main(argv=None):
         data = UCF101(a.root, split=a.split, **options) if a.kind == 'ucf101' else Kinetics(a.root, **options)
         print(f'{len(data.clips):,} clips, {data.missing:,} of {data.expected:,} missing'); manifest = prepare(data, a.out, a.quality, a.per_shard)
     except (ValueError, OSError) as e: sys.exit(f'error: {e}')
-    print(f"{len(manifest['shards'])} shards in {a.out}")
+    for f, why in manifest['skipped'].items(): print(f'left out: {why}')
+    print(f"{len(manifest['shards'])} shards in {a.out}, {len(manifest['skipped'])} films left out")
 
 # %% ../nbs/01b_clips.ipynb #f0b96899
 #| eval: false

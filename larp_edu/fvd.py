@@ -48,7 +48,8 @@ class FeatureStats:
     `update(features (B, d))`; then `n`, `mean` (d,), `cov` (d, d), divided by n as in StyleGAN-V's FVD. `header`: a JSON-able dict of all that
     makes two numbers comparable (detector, frames, size, ...), and under 'about' what is only good to know. `save` and `load` keep it all in an .npz."""
     def __init__(self, dim, header=None):
-        self.n, self.total, self.outer, self.header = 0, torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64), dict(header or {})
+        self.n, self.total, self.outer = 0, torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64)
+        self.header = json.loads(json.dumps(dict(header or {}), allow_nan=False))              # what a saved copy would say
 
     def update(self, features):
         if features.ndim != 2 or features.shape[1] != len(self.total): raise ValueError(f'features have shape {tuple(features.shape)}, expected (B, {len(self.total)})')
@@ -71,8 +72,9 @@ class FeatureStats:
     def load(cls, path):
         "Read what `save` wrote; nothing is unpickled. Raises ValueError naming the file."
         try:
-            with np.load(path, allow_pickle=False) as f: n, total, outer, header = int(f['n']), torch.from_numpy(f['total']), torch.from_numpy(f['outer']), json.loads(str(f['header']))
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as e: raise ValueError(f'{path} holds no feature statistics: {e}') from e
+            with np.load(path, allow_pickle=False) as f: n, total, outer, header = int(f['n']), torch.from_numpy(f['total']), torch.from_numpy(f['outer']), dict(json.loads(str(f['header'])))
+            if total.ndim != 1 or outer.shape != (len(total), len(total)) or total.dtype != outer.dtype or total.dtype != torch.float64 or n < 0: raise ValueError(f'shapes {tuple(total.shape)}, {tuple(outer.shape)}, n {n}')
+        except (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as e: raise ValueError(f'{path} holds no feature statistics: {e}') from e
         out = cls(len(total), header); out.n, out.total, out.outer = n, total, outer
         return out
 
@@ -256,13 +258,17 @@ def i3d_features(path, trust=None):
     data = path.read_bytes(); sha = hashlib.sha256(data).hexdigest()
     try: is_program = any(name.endswith('constants.pkl') for name in zipfile.ZipFile(io.BytesIO(data)).namelist())
     except zipfile.BadZipFile: is_program = False
+    if trust and trust.lower() != sha: raise ValueError(f'{path} has sha256 {sha}, expected {trust}')
     if is_program:
-        if trust != sha: raise ValueError(f'{path} is a torchscript file, a program that runs on your machine. If you trust where it comes from, pass trust={sha!r}')
+        if not trust: raise ValueError(f'{path} is a torchscript file, a program that runs on your machine. If you trust where it comes from, pass trust={sha!r}')
         program = torch.jit.load(io.BytesIO(data), map_location='cpu').eval()
         return torch.no_grad()(lambda clips: program.to(clips.device)(clips * 2 - 1, rescale=False, resize=True, return_features=True)), f'I3D torchscript {sha[:12]}'
     try: tensors = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
     except Exception as e: raise ValueError(f'{path} holds no tensors ({type(e).__name__})') from e
-    net = I3D(); load_weights(net, tensors.get('state_dict', tensors), path); net.eval()
+    if not isinstance(tensors, dict): raise ValueError(f'{path} holds a {type(tensors).__name__}, expected a dict of tensors')
+    net = I3D(); tensors = tensors.get('state_dict', tensors)
+    counts = {k: v for k, v in net.state_dict().items() if k.endswith('num_batches_tracked')}      # older files have none
+    load_weights(net, counts | tensors, path); net.eval()
     def features(clips):
         frames = F.interpolate(clips.transpose(1, 2).flatten(0, 1), (224, 224), mode='bilinear', align_corners=False)
         return net.to(clips.device)(frames.unflatten(0, (len(clips), -1)).transpose(1, 2) * 2 - 1)

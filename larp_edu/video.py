@@ -7,7 +7,7 @@ __all__ = ['VIDEO_SUFFIXES', 'VideoInfo', 'to_float', 'to_uint8', 'check_clip', 
            'write_video', 'probe_video', 'iter_frames', 'read_video', 'resize_crop']
 
 # %% ../nbs/00_video.ipynb #4896a538
-import io, os
+import io, os, threading
 from collections import namedtuple
 from contextlib import contextmanager
 from fractions import Fraction
@@ -113,7 +113,7 @@ def _gif(frames, fps): return iio.imwrite('<bytes>', frames, extension='.gif', p
 # %% ../nbs/00_video.ipynb #a0f34b1c
 def write_bytes(path, data):
     "Write `data` under a temporary name, then rename: a crash or a full disk leaves no partial file. Raises OSError naming the file."
-    path = Path(path); part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    path = Path(path); part = path.with_name(f'.{path.name}.{os.getpid()}-{threading.get_ident()}.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, 'wb') as f: f.write(data); f.flush(); os.fsync(f.fileno())
