@@ -28,7 +28,7 @@ class Windows(Dataset):
         if frames < 1: raise ValueError(f'frames is {frames}, expected at least 1')
         if not clips: raise ValueError('no clips to cut windows out of')
         self.clips, self.frames, self.window, self.seed, self.flip, self.max_failed = [(str(f), int(y), int(k)) for f, y, k in clips], frames, window, seed, flip, max_failed
-        self.expected, self.content = len(clips), None
+        self.expected, self.content, self.unlisted = len(clips), None, False
         self._gone = torch.zeros(len(clips), dtype=torch.bool).share_memory_()     # seen by all workers of a loader
         self.places = [(i, None) for i in range(len(clips))] if window == 'random' else [(i, s) for i, (_, _, n) in enumerate(clips) for s in range(0, n - frames + 1, frames)]
         if not self.places: raise ValueError(f'none of the {len(clips)} clips has {frames} frames')
@@ -57,7 +57,14 @@ class Windows(Dataset):
         for key in keys:
             try: out.append(self._get(key))
             except (ValueError, OSError) as e: self._fail(self.places[key[0] if isinstance(key, tuple) else key][0], e)
-        return out or self.__getitems__([((key[0] + 1) % len(self), key[1]) if isinstance(key, tuple) else (key + 1) % len(self)])     # ends at max_failed
+        k = key[0] if isinstance(key, tuple) else key
+        for index in range(k + 1, k + 1 + len(self)):                              # nobody left: the next clip that is not known to be gone
+            if out: return out
+            if self._gone[self.places[index % len(self)][0]]: continue
+            try: out.append(self._get((index % len(self), key[1]) if isinstance(key, tuple) else index % len(self)))
+            except (ValueError, OSError) as e: self._fail(self.places[index % len(self)][0], e)
+        if not out: raise RuntimeError('not one clip can be read')
+        return out
 
     def _fail(self, i, error):
         self._gone[i] = True; count = int(self._gone.sum())
@@ -68,7 +75,8 @@ class Windows(Dataset):
     def missing(self): return max(0, self.expected - len(self.clips))
 
     def comparable(self, most=.02):
-        "Raises ValueError when more than `most` of the clips that should be here are missing; returns the share that is."
+        "Raises ValueError when more than `most` of the clips that should be here are missing, or nobody knows; returns the share that is."
+        if self.unlisted: raise ValueError('no list of clips was given, so nobody knows what is missing')
         share = self.missing / self.expected
         if share > most: raise ValueError(f'{self.missing:,} of {self.expected:,} clips are missing ({share:.1%}, at most {most:.0%} allowed): a score on the rest cannot be compared with published ones')
         return share
@@ -102,7 +110,7 @@ class Prepared(Windows):
     def __init__(self, folder, frames, **options):
         self.shards = Shards(folder); m = self.shards.manifest; about = m['about']; self.size = m['size']
         super().__init__(self.shards.clips, frames, **options)
-        self.class_names, self.expected, self.skipped = about.get('class_names', []), about.get('expected', m['clips']), m['skipped']
+        self.class_names, self.expected, self.skipped = about.get('class_names', []), about.get('expected', m['clips']), m['skipped']; self.unlisted = about.get('unlisted', False)
         self.content = [m['quality'], *self.shards._sums]
 
     def read(self, i, start, n): return self.shards.read(i, start, n)
@@ -142,7 +150,7 @@ class UCF101(Films):
 
 # %% ../nbs/01b_clips.ipynb #13c13d2d
 class Kinetics(Films):
-    """Kinetics from `root`: `Films` in class folders below `root`/train or `root`/val (or `root` itself), or in the order of an official csv `listed`.
+    """Kinetics from `root`: `Films` in class folders below `root`/train or `root`/val (or `root` itself), or those of an official csv `listed`; in the order of their paths.
 
     csv columns: label (may be absent), youtube_id, time_start, time_end; files are called ID_SSSSSS_EEEEEE.*. Without labels every class
     is -1. `missing` and `expected` count clips (without a list: what is there is what is expected)."""
@@ -163,21 +171,16 @@ class Kinetics(Films):
                     except (TypeError, ValueError) as e: raise ValueError(f'{listed}, line {k}: {r}: {e}') from e
             names = {by_name[k]: label for k, label in wanted.items() if k in by_name}
         else: names = {p: parts[0] if len(parts) > 1 else None for p, parts in found.items()}
-        self.listed = listed
         self.class_names = sorted({c for c in (wanted if listed else names).values() if c})
         number = {c: k for k, c in enumerate(self.class_names)}
         if not names: raise ValueError(f'none of the {len(wanted)} clips of {listed} is below {base}')
         super().__init__(root, list(names), [number.get(c, -1) for c in names.values()], size, frames, expected=len(wanted if listed else names), **options)
-
-    def comparable(self, most=.02):
-        "As `Windows.comparable`; ValueError also without a list, since a folder alone cannot say what is missing."
-        if not self.listed: raise ValueError('no list of clips was given, so nobody knows what is missing: pass listed=')
-        return super().comparable(most)
+        self.unlisted = not listed
 
 # %% ../nbs/01b_clips.ipynb #b6893820
 def prepare(data, out, quality=95, per_shard=256):
     "Write all clips of a `Films` data set as shards at its size below `out`, resumable; `Prepared(out, frames)` reads them. Returns the manifest."
-    return write_shards([(file, label) for file, label, _ in data.clips], data.index, out, data.size, quality, per_shard, about=dict(class_names=getattr(data, 'class_names', []), expected=data.expected))
+    return write_shards([(file, label) for file, label, _ in data.clips], data.index, out, data.size, quality, per_shard, about=dict(class_names=getattr(data, 'class_names', []), expected=data.expected, unlisted=data.unlisted))
 
 # %% ../nbs/01b_clips.ipynb #f837d541
 def main(argv=None):

@@ -164,7 +164,8 @@ def _finish(out, name, data, result, header):
     "Write and return the result, with what it was measured on."
     base = data.dataset if isinstance(data, Subset) else data
     made = dict(date=datetime.date.today().isoformat(), torch=torch.__version__, processes=processes().num_processes, clips=len(base.clips), missing=base.missing)
-    if base.missing > .02 * base.expected: made['warning'] = f'{base.missing:,} of {base.expected:,} clips are missing: not comparable with published scores'
+    try: base.comparable()
+    except ValueError as e: made['warning'] = str(e)
     result = dict(result, header=header, made=made)
     if processes().is_main_process: write_bytes(Path(out) / f'{name}.json', (json.dumps(result, indent=1) + '\n').encode())
     return result
@@ -200,6 +201,7 @@ def real_statistics(data, detector, cache, batch=16, transform=None, label='', d
     if not path.exists():
         def work(k, tally): tally.features('real', detector.features(change(batch_of(data, k, batch)[0].to(device))))
         stats = stream(work, -(-len(data) // batch), header | dict(batch=batch), cache, path.stem).stats['real']; stats.header = header
+        processes().wait_for_everyone()                                            # all have read the parts that go now
         if processes().is_main_process:
             stats.save(path)
             for part in Path(cache).glob(f'{path.stem}-*-of-*.npz'): part.unlink()
@@ -229,7 +231,7 @@ def evaluate_generation(tok, ar, data, detector, out, n=10_000, guidance_scale=1
     samples(0)                                                                     # what cannot work fails before the long part
     def work(k, tally): y, tokens, fake = samples(k); tally.features('generated', detector.features(fake)); tally.add(nll=nll_of(ar, tokens, y))
     real = real_statistics(drawn, detector, cache or out, batch, device=device)
-    about = dict(tokenizer=fingerprint(tok), generator=fingerprint(ar), guidance_scale=guidance_scale, seed=seed, **sampling)
+    about = dict(tokenizer=fingerprint(tok), generator=fingerprint(ar), guidance_scale=guidance_scale, seed=seed, batch=batch, **sampling)
     return _against(real, work, n, batch, real.header, out, 'generation', data, about, 'gfvd')
 
 # %% ../nbs/12b_evaluation.ipynb #e3320aef
@@ -238,6 +240,7 @@ def evaluate_prediction(tok, ar, data, detector, out, n=50_000, cond_frames=5, s
     """FVD of a frame-conditional generator that is given the first `cond_frames` frames of `n` windows of `data`, both sides at `size` x `size`.
 
     Resumable in `out`, where prediction.json is written. Raises ValueError for a generator of another kind."""
+    if data.window != 'all': raise ValueError(f"data has window={data.window!r}, the protocol needs 'all'")
     if ar.config.classes: raise ValueError('this generator is conditioned on classes, the protocol needs one conditioned on frames')
     tok.eval(); ar.eval(); place = place_of(tok); drawn = data.sample(n, seed)
     def samples(k):
@@ -247,19 +250,19 @@ def evaluate_prediction(tok, ar, data, detector, out, n=50_000, cond_frames=5, s
     samples(0)
     def work(k, tally): clips, fake = samples(k); tally.features('generated', detector.features(shrink(size)(fake))); tally.add(psnr=psnr(fake, clips))
     real = real_statistics(drawn, detector, cache or out, batch, shrink(size), f'{size} x {size}', place['device'])
-    about = dict(tokenizer=fingerprint(tok), generator=fingerprint(ar), cond_frames=cond_frames, seed=seed, **sampling)
+    about = dict(tokenizer=fingerprint(tok), generator=fingerprint(ar), cond_frames=cond_frames, seed=seed, batch=batch, **sampling)
     return _against(real, work, n, batch, real.header, out, 'prediction', data, about, 'fvd')
 
 # %% ../nbs/12b_evaluation.ipynb #4b7f3e23
 def kernel_distance(a, b, block=1000):
     """Squared maximum mean discrepancy of two sets of features (N, d), (M, d) with the kernel (x.y / d + 1)^3, unbiased; a float.
 
-    The mean over equal blocks of about `block` shuffled rows (seed 0), so memory stays bounded for sets of like size (KID, Binkowski et al. 2018).
+    The mean over equal blocks of about `block` rows, each set shuffled by itself (seeds 0, 1), so memory stays bounded for sets of like size (KID, Binkowski et al. 2018).
     Raises ValueError for fewer than 2 rows, other widths, or numbers that are not finite."""
     if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]: raise ValueError(f'features have shapes {tuple(a.shape)}, {tuple(b.shape)}, expected at least 2 rows of one width')
     if not (a.isfinite().all() and b.isfinite().all()): raise ValueError('features are not finite')
     many = max(1, min(-(-max(len(a), len(b)) // block), min(len(a), len(b)) // 2))
-    mix = lambda x: x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))].tensor_split(many)
+    mix = lambda x, seed: x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))].tensor_split(many)
     k = lambda x, y: (x.double() @ y.double().T / x.shape[1] + 1) ** 3
     off = lambda m: (m.sum() - m.trace()) / (len(m) * (len(m) - 1))
-    return torch.stack([off(k(x, x)) + off(k(y, y)) - 2 * k(x, y).mean() for x, y in zip(mix(a), mix(b))]).mean().item()
+    return torch.stack([off(k(x, x)) + off(k(y, y)) - 2 * k(x, y).mean() for x, y in zip(mix(a, 0), mix(b, 1))]).mean().item()

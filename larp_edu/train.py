@@ -20,7 +20,7 @@ from .training import Critic, LossWeights, TokenizerLoss, TrainConfig, Trainer
 
 # %% ../nbs/17_train_tokenizer.ipynb #3dda45a0
 def open_data(where, size, frames, train=True, seed=0):
-    """A training (or validation) data set: 'shapeworld' or 'shapeworld101', or a folder of shards, UCF101, or videos in class folders.
+    """A training (or validation) data set: 'shapeworld' or 'shapeworld101', or a folder of shards, Kinetics (train, val), UCF101, or videos in class folders.
 
     Raises ValueError when the folder holds none of these."""
     if where in ('shapeworld', 'shapeworld101'): return ShapeWorld(1_000_000 if train else 1024, size, frames, 101 if where[-1] == '1' else 9, 'train' if train else 'val', seed)
@@ -29,7 +29,9 @@ def open_data(where, size, frames, train=True, seed=0):
     if (root / 'manifest.json').is_file():
         data = Prepared(root, frames, seed=seed)
         if data.size != size: raise ValueError(f'{where} holds clips of {data.size} x {data.size}, the preset needs {size} x {size}')
+        data.places = [place for place in data.places if (place[0] % 20 == 0) != train]        # every twentieth clip is held out
         return data
+    if any((root / part).is_dir() for part in ('train', 'val')): return Kinetics(root, size, frames, train=train, seed=seed)
     if next(root.rglob('v_*_g*_c*.avi'), None): return UCF101(root, size, frames, train=train, seed=seed)
     return VideoFolder(root, size, frames, split='train' if train else 'val', seed=seed)
 
