@@ -7,11 +7,11 @@ __all__ = ['UCF_FILE', 'UCF_SIZES', 'Windows', 'Films', 'Prepared', 'ucf_classes
            'main']
 
 # %% ../nbs/01b_clips.ipynb #1fdcfeac
-import argparse, csv, random, re, sys, warnings
+import argparse, copy, csv, random, re, sys, warnings
 from importlib.resources import files
 from pathlib import Path
 import torch
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset
 from .data import find_videos, uniform
 from .io import Shards, VideoIndex, read_window, write_shards
 
@@ -82,9 +82,14 @@ class Windows(Dataset):
         return share
 
     def sample(self, n, seed=42):
-        "The paper's draw: `n` of these windows without replacement, `random.Random(seed).sample(range(len(self)), n)`, as a Subset in that order."
+        "The paper's draw: `n` of these windows without replacement, `random.Random(seed).sample(range(len(self)), n)`, a data set in that order."
         if not 1 <= n <= len(self): raise ValueError(f'n is {n}, expected 1 to {len(self)}')
-        return Subset(self, random.Random(seed).sample(range(len(self)), n))
+        return self.only(random.Random(seed).sample(range(len(self)), n))
+
+    def only(self, which):
+        "The same data set with these of its windows, in this order."
+        out = copy.copy(self); out.places = [self.places[i] for i in which]
+        return out
 
 # %% ../nbs/01b_clips.ipynb #358c4cc1
 class Films(Windows):
@@ -110,7 +115,7 @@ class Prepared(Windows):
     def __init__(self, folder, frames, **options):
         self.shards = Shards(folder); m = self.shards.manifest; about = m['about']; self.size = m['size']
         super().__init__(self.shards.clips, frames, **options)
-        self.class_names, self.expected, self.skipped = about.get('class_names', []), about.get('expected', m['clips']), m['skipped']; self.unlisted = about.get('unlisted', False)
+        self.class_names, self.expected, self.skipped = about.get('class_names', []), about.get('expected', m['clips']), about.get('left_out', {}) | m['skipped']; self.unlisted = about.get('unlisted', False)
         self.content = [m['quality'], *self.shards._sums]
 
     def read(self, i, start, n): return self.shards.read(i, start, n)
@@ -180,7 +185,7 @@ class Kinetics(Films):
 # %% ../nbs/01b_clips.ipynb #b6893820
 def prepare(data, out, quality=95, per_shard=256):
     "Write all clips of a `Films` data set as shards at its size below `out`, resumable; `Prepared(out, frames)` reads them. Returns the manifest."
-    return write_shards([(file, label) for file, label, _ in data.clips], data.index, out, data.size, quality, per_shard, about=dict(class_names=getattr(data, 'class_names', []), expected=data.expected, unlisted=data.unlisted))
+    return write_shards([(file, label) for file, label, _ in data.clips], data.index, out, data.size, quality, per_shard, about=dict(class_names=getattr(data, 'class_names', []), expected=data.expected, unlisted=data.unlisted, left_out=data.skipped))
 
 # %% ../nbs/01b_clips.ipynb #f837d541
 def main(argv=None):
@@ -193,8 +198,9 @@ def main(argv=None):
         data = UCF101(a.root, split=a.split, **options) if a.kind == 'ucf101' else Kinetics(a.root, **options)
         print(f'{len(data.clips):,} clips, {data.missing:,} of {data.expected:,} missing'); manifest = prepare(data, a.out, a.quality, a.per_shard)
     except (ValueError, OSError) as e: sys.exit(f'error: {e}')
-    for f, why in manifest['skipped'].items(): print(f'left out: {why}')
-    print(f"{len(manifest['shards'])} shards in {a.out}, {len(manifest['skipped'])} films left out")
+    skipped = data.skipped | manifest['skipped']
+    for f, why in skipped.items(): print(f'left out: {f}: {why}')
+    print(f"{len(manifest['shards'])} shards in {a.out}, {len(skipped)} films left out")
 
 # %% ../nbs/01b_clips.ipynb #f0b96899
 #| eval: false

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['SCRATCH', 'SHIPPED', 'OWN', 'GUIDANCE', 'HELD_OUT', 'PER_CLASS', 'NAMES', 'collect', 'one_each', 'psnr', 'stats',
            'recognised', 'frozen', 'baselines', 'Recipe', 'train_tokenizer', 'train_generator', 'train_pair', 'measure',
-           'criteria', 'hardware', 'story', 'side_by_side', 'curves', 'save_fig', 'table', 'page', 'show', 'claim',
-           'run', 'own_notes', 'main']
+           'criteria', 'story', 'side_by_side', 'curves', 'save_fig', 'table', 'page', 'show', 'claim', 'run',
+           'own_notes', 'main']
 
 # %% ../nbs/13_end_to_end.ipynb #83308b29
-import argparse, io, json, os, platform, sys, time
+import argparse, io, json, sys, time
 from dataclasses import asdict, dataclass, replace
 from html import escape
 from pathlib import Path
@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt, torch
 from . import ar
 from .data import ShapeWorld, VideoFolder, in_order, make_loader
 from .fvd import FeatureStats, ShapeNet, fvd
+from .io import hardware
 from .quantize import CodeUsage
 from .sampling import generate
 from .tokenizer import LARPTokenizer, TokenizerConfig, asset, presets
@@ -148,9 +149,6 @@ def criteria(tier, m, base):
     if bars[1]: rows.insert(1, ('reconstructions recognised', m['recon_recognised'], bars[1], m['recon_recognised'] >= bars[1]))
     return [(w, float(v), float(b), bool(p)) for w, v, b, p in rows]
 
-def hardware():
-    "Where the numbers come from: processor, threads, versions."
-    return dict(machine=platform.machine(), system=platform.system(), cpus=os.cpu_count(), threads=torch.get_num_threads(), python=platform.python_version(), torch=torch.__version__)
 
 # %% ../nbs/13_end_to_end.ipynb #523ae3fd
 def story(real, recon, samples, names, title, stride=2):

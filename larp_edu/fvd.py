@@ -46,36 +46,38 @@ class FeatureStats:
     """Streaming mean and population covariance of feature rows in float64; `a.merge(b)` equals one pass over both.
 
     `update(features (B, d))`; then `n`, `mean` (d,), `cov` (d, d), divided by n as in StyleGAN-V's FVD. `header`: a JSON-able dict of all that
-    makes two numbers comparable (detector, frames, size, ...), and under 'about' what is only good to know. `save` and `load` keep it all in an .npz."""
+    makes two numbers comparable (detector, frames, size, ...), and under 'about' what is only good to know. `update(..., keep=True)` also keeps
+    the rows, in `rows` (m, d) float32, for distances that need points. `save` and `load` keep it all in an .npz."""
     def __init__(self, dim, header=None):
-        self.n, self.total, self.outer = 0, torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64)
+        self.n, self.total, self.outer = 0, torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64); self.rows = torch.zeros(0, dim)
         self.header = json.loads(json.dumps(dict(header or {}), allow_nan=False))              # what a saved copy would say
 
-    def update(self, features):
+    def update(self, features, keep=False):
         if features.ndim != 2 or features.shape[1] != len(self.total): raise ValueError(f'features have shape {tuple(features.shape)}, expected (B, {len(self.total)})')
         x = features.detach().cpu().double()
         if not x.isfinite().all(): raise ValueError('features are not finite')
         self.n += len(x); self.total += x.sum(0); self.outer += x.T @ x
+        if keep: self.rows = torch.cat([self.rows, x.float()])
         return self
 
     def merge(self, other):
         check_same(self.header, other.header)
         out = FeatureStats(len(self.total), self.header)
-        out.n, out.total, out.outer = self.n + other.n, self.total + other.total, self.outer + other.outer
+        out.n, out.total, out.outer, out.rows = self.n + other.n, self.total + other.total, self.outer + other.outer, torch.cat([self.rows, other.rows])
         return out
 
     def save(self, path):
-        buffer = io.BytesIO(); np.savez(buffer, n=self.n, total=self.total.numpy(), outer=self.outer.numpy(), header=json.dumps(self.header))
+        buffer = io.BytesIO(); np.savez(buffer, n=self.n, total=self.total.numpy(), outer=self.outer.numpy(), rows=self.rows.numpy(), header=json.dumps(self.header))
         write_bytes(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path):
         "Read what `save` wrote; nothing is unpickled. Raises ValueError naming the file."
         try:
-            with np.load(path, allow_pickle=False) as f: n, total, outer, header = int(f['n']), torch.from_numpy(f['total']), torch.from_numpy(f['outer']), dict(json.loads(str(f['header'])))
+            with np.load(path, allow_pickle=False) as f: n, total, outer, rows, header = int(f['n']), torch.from_numpy(f['total']), torch.from_numpy(f['outer']), torch.from_numpy(f['rows']), dict(json.loads(str(f['header'])))
             if total.ndim != 1 or outer.shape != (len(total), len(total)) or total.dtype != outer.dtype or total.dtype != torch.float64 or n < 0: raise ValueError(f'shapes {tuple(total.shape)}, {tuple(outer.shape)}, n {n}')
         except (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as e: raise ValueError(f'{path} holds no feature statistics: {e}') from e
-        out = cls(len(total), header); out.n, out.total, out.outer = n, total, outer
+        out = cls(len(total), header); out.n, out.total, out.outer, out.rows = n, total, outer, rows
         return out
 
     @property

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'TABLES', 'OPTIONS', 'SAME', 'FIXED', 'GPTC_S', 'RELEASED', 'released_views', 'tokenizer_config', 'ar_config',
-           'released_config', 'check_file', 'read_into', 'fetch', 'load_tokenizer', 'load_ar', 'save_released']
+           'released_config', 'check_file', 'read_into', 'fetch_release', 'load_tokenizer', 'load_ar', 'save_released']
 
 # %% ../nbs/16_pretrained.ipynb #1d1068cc
 import json, math, re, warnings
@@ -218,7 +218,7 @@ def _newest(repo):
     try: return HfApi().model_info(repo).sha
     except Exception: return 'main'                                                # no network: perhaps the cache has it
 
-def fetch(repo, revision=None):
+def fetch_release(repo, revision=None):
     """Folder of a model on the Hugging Face hub: cached, resumed when cut off. Raises OSError when it cannot be had.
 
     `revision`: a commit, tag or branch. By default the commit that the first download here got, so that results stay comparable:
@@ -239,7 +239,7 @@ def fetch(repo, revision=None):
 # %% ../nbs/16_pretrained.ipynb #83e3a955
 def _load(path_or_repo, read, build, revision):
     path = Path(path_or_repo)
-    if not path.exists() and re.fullmatch(r'[\w-][\w.-]*/[\w.-]+', str(path_or_repo)): path = fetch(str(path_or_repo), revision)
+    if not path.exists() and re.fullmatch(r'[\w-][\w.-]*/[\w.-]+', str(path_or_repo)): path = fetch_release(str(path_or_repo), revision)
     elif revision: raise ValueError(f'revision={revision!r} is for models on the hub, {path_or_repo} is a path')
     if not path.is_dir(): raise FileNotFoundError(f'{path_or_repo} is {"a file" if path.exists() else "no folder"}, expected a folder with config.json and model.safetensors, or a hub id such as {RELEASED["tokenizer"]}')
     where = path / 'config.json'
@@ -252,11 +252,11 @@ def _load(path_or_repo, read, build, revision):
     return read_into(build(config), path / 'model.safetensors')
 
 def load_tokenizer(path_or_repo, revision=None):
-    "`LARPTokenizer` in eval mode from a released folder or hub id (see `fetch`). Raises OSError or ValueError naming what does not fit."
+    "`LARPTokenizer` in eval mode from a released folder or hub id (see `fetch_release`). Raises OSError or ValueError naming what does not fit."
     return _load(path_or_repo, tokenizer_config, LARPTokenizer, revision)
 
 def load_ar(path_or_repo, revision=None):
-    "`ARTransformer` in eval mode from a released folder or hub id (see `fetch`). Raises OSError or ValueError naming what does not fit."
+    "`ARTransformer` in eval mode from a released folder or hub id (see `fetch_release`). Raises OSError or ValueError naming what does not fit."
     return _load(path_or_repo, ar_config, ARTransformer, revision)
 
 def save_released(model, folder):

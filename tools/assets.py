@@ -6,8 +6,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 import torch
 from larp_edu.data import ShapeWorld
-from larp_edu.demo import HELD_OUT, SHIPPED, collect, hardware, measure, recognised, train_pair
+from larp_edu.demo import HELD_OUT, SHIPPED, collect, measure, recognised, train_pair
 from larp_edu.fvd import ShapeNet, train_shapenet
+from larp_edu.io import hardware
 from larp_edu.sampling import hold, train_frames
 from larp_edu.tokenizer import LARPTokenizer, asset, save_model
 from larp_edu.video import write_bytes
