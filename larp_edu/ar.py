@@ -33,20 +33,21 @@ class RMSNorm(nn.Module):
 class CausalAttention(nn.Module):
     """Causal multi-head attention without biases, (B, m, dim) -> (B, m, dim).
 
-    `cache` = [keys, values] of earlier positions, at first [], grows in place; once it holds something, m must be 1 (ValueError)."""
+    `cache` (2, B, heads, positions, dim / heads), keys and values: what is computed here is written at positions `at` (m,), and read is
+    what `mask` (m, seen) shows of the first `seen` positions."""
     def __init__(self, dim, heads, dropout):
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.qkv, self.proj = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x, cache=None):
+    def forward(self, x, cache=None, at=None, mask=None):
         q, k, v = rearrange(self.qkv(x), 'b n (three h d) -> three b h n d', three=3, h=self.heads)
         if cache is not None:
-            if cache and x.shape[1] > 1: raise ValueError(f'{x.shape[1]} new positions on top of a filled cache, expected 1')
-            if cache: k, v = torch.cat([cache[0], k], 2), torch.cat([cache[1], v], 2)
-            cache[:] = [k, v]
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=q.shape[2] > 1)
+            for i, new in enumerate((k, v)): cache[i].index_copy_(2, at, new.to(cache.dtype))
+            k, v = cache[0][:, :, :mask.shape[1]], cache[1][:, :, :mask.shape[1]]
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and q.shape[2] > 1)
         return F.dropout(self.proj(rearrange(x, 'b h n d -> b n (h d)')), self.dropout, self.training)
+
 
 # %% ../nbs/10_ar.ipynb #78fdb330
 class SwiGLU(nn.Module):
@@ -63,8 +64,8 @@ class ARBlock(nn.Module):
     def __init__(self, dim, heads, dropout):
         super().__init__()
         self.norm1, self.attn, self.norm2, self.mlp = RMSNorm(dim), CausalAttention(dim, heads, dropout), RMSNorm(dim), SwiGLU(dim, dropout)
-    def forward(self, x, cache=None):
-        x = x + self.attn(self.norm1(x), cache)
+    def forward(self, x, *cache):
+        x = x + self.attn(self.norm1(x), *cache)
         return x + self.mlp(self.norm2(x))
 
 # %% ../nbs/10_ar.ipynb #8353817a
@@ -104,7 +105,8 @@ class ARTransformer(nn.Module):
     """Autoregressive generator over tokens (LARP section 4.1 and appendix): `model(tokens (B, n), cond) -> logits (B, n, codes)`.
 
     Logits at position i predict token i; the shift is inside. `cond`: classes (B,) int64, -1 or `classes` meaning none;
-    or, with `config.classes == 0`, the tokens (B, n) of the given frames, to which a separator is added."""
+    or, with `config.classes == 0`, the tokens (B, n) of the given frames, to which a separator is added. Values are checked on the CPU only:
+    a GPU would have to stop for the question, and reports an index out of range by itself."""
     def __init__(self, config):
         super().__init__()
         c = self.config = config
@@ -127,26 +129,41 @@ class ARTransformer(nn.Module):
         c = self.config
         if not c.classes:
             if cond.ndim != 2 or cond.shape[1] not in (c.n_tokens, c.n_tokens + 1): raise ValueError(f'condition has shape {tuple(cond.shape)}, expected (B, {c.n_tokens}) tokens')
-            if (cond[:, c.n_tokens:] != c.codes).any(): raise ValueError(f'position {c.n_tokens} of the condition must be the separator, {c.codes}')
+            if not cond.is_cuda and (cond[:, c.n_tokens:] != c.codes).any(): raise ValueError(f'position {c.n_tokens} of the condition must be the separator, {c.codes}')
             cond = cond[:, :c.n_tokens]
-            if not 0 <= cond.min() <= cond.max() < c.codes: raise ValueError(f'condition tokens {cond.min().item()}..{cond.max().item()}, expected 0..{c.codes - 1}')
+            if not cond.is_cuda and not 0 <= cond.min() <= cond.max() < c.codes: raise ValueError(f'condition tokens {cond.min().item()}..{cond.max().item()}, expected 0..{c.codes - 1}')
             return self.tokens(F.pad(cond, (0, 1), value=c.codes))
         if cond.ndim != 1: raise ValueError(f'condition has shape {tuple(cond.shape)}, expected classes (B,)')
-        if len(cond) and not (-1 <= cond.min() and cond.max() <= c.classes): raise ValueError(f'class {cond.min().item()}..{cond.max().item()}, expected 0..{c.classes - 1} (or -1 for none)')
+        if len(cond) and not cond.is_cuda and not (-1 <= cond.min() and cond.max() <= c.classes): raise ValueError(f'class {cond.min().item()}..{cond.max().item()}, expected 0..{c.classes - 1} (or -1 for none)')
         cond = torch.where(cond < 0, c.classes, cond)
         if self.training and c.class_dropout: cond = torch.where(torch.rand(cond.shape, device=cond.device) < c.class_dropout, c.classes, cond)
         return self.classes(cond)[:, None]
 
-    def run(self, x, start=0, cache=None):
-        "Embedded inputs (B, m, dim) at positions start.. -> logits (B, m, codes); `cache`: a list with one list per block."
-        x = F.dropout(x, self.config.dropout, self.training) + self.positions[:, start:start + x.shape[1]]
-        for i, block in enumerate(self.blocks): x = block(x, None if cache is None else cache[i])
+    def run(self, x):
+        "Embedded inputs (B, m, dim) from the first position on -> logits (B, m, codes)."
+        x = F.dropout(x, self.config.dropout, self.training) + self.positions[:, :x.shape[1]]
+        for block in self.blocks: x = block(x)
         return self.out(self.norm(x))
+
+    def new_cache(self, batch):
+        "Room for the keys and values of all positions: (depth, 2, batch, heads, positions, dim / heads), in the dtype of the computation."
+        c, p = self.config, self.positions; kind = p.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else p.dtype
+        return torch.zeros(c.depth, 2, batch, c.heads, p.shape[1], c.dim // c.heads, device=p.device, dtype=dtype)
+
+    def step(self, x, at, cache, seen):
+        """Logits (B, codes) after embedded inputs x (B, m, dim) at positions `at` (m,), with a `new_cache` of which the first `seen` positions are read.
+
+        Where the inputs stand is in a tensor and all shapes depend on `seen` only, so one compiled step serves many positions."""
+        mask = torch.arange(seen, device=at.device) <= at[:, None]                 # (m, seen)
+        x = x + self.positions[:, at]
+        for i, block in enumerate(self.blocks): x = block(x, cache[i], at, mask)
+        return self.out(self.norm(x[:, -1]))
 
     def forward(self, tokens, cond):
         c = self.config
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= c.n_tokens: raise ValueError(f'tokens have shape {tuple(tokens.shape)}, expected (B, 1 to {c.n_tokens})')
-        if not 0 <= tokens.min() <= tokens.max() < c.codes: raise ValueError(f'tokens {tokens.min().item()}..{tokens.max().item()}, expected 0..{c.codes - 1}')
+        if not tokens.is_cuda and not 0 <= tokens.min() <= tokens.max() < c.codes: raise ValueError(f'tokens {tokens.min().item()}..{tokens.max().item()}, expected 0..{c.codes - 1}')
         x = torch.cat([self.embed_cond(cond), self.tokens(tokens[:, :-1])], 1)
         return self.run(x)[:, c.n_cond - 1:]                                      # the last condition position predicts token 1
 

@@ -279,14 +279,15 @@ class StepSampler:
             yield keys
 
 # %% ../nbs/01_data.ipynb #2a21237f
-def make_loader(dataset, batch, seed=0, start=0, workers=0):
+def make_loader(dataset, batch, seed=0, start=0, workers=0, share=(0, 1)):
     """Endless DataLoader of shuffled batches; batch k is the same for the same `seed`, whatever `workers` or `start` is.
 
     The dataset gets keys (index, draw), `draw` counting all samples, so that random windows are seeded too; a `TensorDataset`,
-    which draws nothing, gets plain indices."""
+    which draws nothing, gets plain indices. `share` = (p, P): of each batch only samples p, p + P, ..., for process p of P."""
     keys = StepSampler(len(dataset), batch, seed, start)
+    if share != (0, 1): keys = (batch_keys[share[0]::share[1]] for batch_keys in keys)
     if isinstance(dataset, TensorDataset): keys = ([i for i, _ in batch_keys] for batch_keys in keys)
-    return DataLoader(dataset, batch_sampler=keys, num_workers=workers)
+    return DataLoader(dataset, batch_sampler=keys, num_workers=workers, pin_memory=torch.cuda.is_available())
 
 def in_order(dataset, batch, limit=None):
     "Finite batches of the first `limit` (default all) items in order: a list-like of collated batches."

@@ -21,7 +21,8 @@ from .io import hardware
 from .quantize import CodeUsage
 from .sampling import generate
 from .tokenizer import LARPTokenizer, TokenizerConfig, asset, presets
-from .training import LossWeights, TokenizerLoss, TrainConfig, Trainer
+from .objective import LossWeights, TokenizerLoss
+from .training import TrainConfig, Trainer
 from .video import write_bytes, write_video
 
 # %% ../nbs/13_end_to_end.ipynb #a3d64a41

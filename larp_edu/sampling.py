@@ -33,35 +33,49 @@ def choose(logits, temperature=1., top_k=0, top_p=1., generator=None):
     return torch.multinomial(p, 1, generator=generator)[:, 0]
 
 # %% ../nbs/11_sampling.ipynb #8f67ca09
+def _compiled(model):
+    "`model.step`, compiled once: with CUDA graphs on a GPU, where launching each small operation by itself takes longer than doing it."
+    if not hasattr(model, '_compiled_step'):
+        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)     # eight lengths for each batch size
+        mode = 'reduce-overhead' if model.positions.is_cuda else 'default'
+        object.__setattr__(model, '_compiled_step', torch.compile(model.step, mode=mode, dynamic=False))
+    return model._compiled_step
+
 @torch.no_grad()
-def generate(model, cond, guidance_scale=1., temperature=1., top_k=0, top_p=1., seed=None, cached=True):
+def generate(model, cond, guidance_scale=1., temperature=1., top_k=0, top_p=1., seed=None, cached=True, compiled=False):
     """Draw tokens (B, n) int64 one after the other from an `ARTransformer` in eval mode.
 
     `cond`: classes (B,) or condition tokens (B, n). Classifier-free guidance with `guidance_scale` s != 1:
     uncond + s (cond - uncond), as one doubled batch. `seed`: same seed, same machine, same tokens. `cached=False`
-    recomputes the whole sequence at every step (slow, for checks). Raises ValueError for arguments out of range."""
+    recomputes the whole sequence at every step (slow, for checks). `compiled=True` compiles the step, for eight lengths of the cache: minutes,
+    once per model and batch size, which long sequences on a GPU repay. Raises ValueError for arguments out of range."""
     c = model.config
     if temperature < 0 or top_k < 0 or not 0 < top_p <= 1: raise ValueError(f'temperature {temperature}, top_k {top_k}, top_p {top_p}: expected >= 0, >= 0, in (0, 1]')
     guided = guidance_scale != 1
     if guided and not c.classes: raise ValueError('guidance needs a class-conditional generator; this one is conditioned on frames')
     was_training = model.training; model.eval()
     try:
-        cond = cond.to(model.positions.device)
+        cond = cond.to(model.positions.device); total = model.positions.shape[1]
         g = None if seed is None else torch.Generator(cond.device).manual_seed(seed)
         full = torch.cat([cond, torch.full_like(cond, c.classes)]) if guided else cond
-        x, start, cache, tokens = model.embed_cond(full), 0, [[] for _ in model.blocks], []
+        x, start, tokens, cache, places = model.embed_cond(full), 0, [], model.new_cache(len(full)), torch.arange(total, device=cond.device)
+        piece = -(-total // 8) if compiled else 1
+        if compiled: torch._dynamo.mark_static_address(cache)                      # CUDA graphs write to it in place
         for _ in range(c.n_tokens):
-            if cached: logits = model.run(x, start, cache)[:, -1]
-            else: logits = model.run(x)[:, -1]                                         # (B or 2B, K)
+            if cached:
+                end = start + x.shape[1]; step = _compiled(model) if compiled and x.shape[1] == 1 else model.step
+                logits = step(x, places[start:end], cache, min(total, -(-end // piece) * piece))
+                start = end
+            else: logits = model.run(x)[:, -1]                                     # (B or 2B, K)
             if guided:
                 with_class, without = logits.chunk(2)
                 logits = without + guidance_scale * (with_class - without)
             tokens.append(choose(logits, temperature, top_k, top_p, g))
-            start += x.shape[1]
-            step = model.tokens(tokens[-1].repeat(2) if guided else tokens[-1])[:, None]
-            x = step if cached else torch.cat([x, step], 1)
+            new = model.tokens(tokens[-1].repeat(2) if guided else tokens[-1])[:, None]
+            x = new if cached else torch.cat([x, new], 1)
     finally: model.train(was_training)
     return torch.stack(tokens, 1)
+
 
 # %% ../nbs/11_sampling.ipynb #e3191ee1
 def hold(clip, given):

@@ -214,7 +214,8 @@ class LARPTokenizer(nn.Module):
         z = self.latents(clip)
         if not quantize: return TokenizerOutput(self.decode_vectors(F.normalize(z.float(), dim=-1), clip.shape[2]), None, {})
         q = self.quantizer(z)
-        losses = {'vq': q.loss}
+        used = torch.zeros(self.config.codes, device=z.device).index_fill_(0, q.indices.flatten(), 1.)
+        losses = {'vq': q.loss, 'code_usage': used.mean()}                        # the share of codes in this batch is no loss, but worth watching
         if self.prior is not None:
             losses['prior'], losses['prior_accuracy'] = prior_loss(self.prior, q.vectors, q.indices, self.quantizer.codebook(), ratio, self.config.prior_temperature)
         return TokenizerOutput(self.decode_vectors(q.vectors, clip.shape[2]), q.indices, losses)

@@ -16,7 +16,8 @@ from .clips import Kinetics, Prepared, UCF101
 from .data import ShapeWorld, VideoFolder, make_loader
 from .losses import LPIPS, Discriminator, FrameNet, PerceptualLoss
 from .tokenizer import LARPTokenizer, TokenizerConfig, presets, save_model
-from .training import Critic, LossWeights, TokenizerLoss, TrainConfig, Trainer
+from .objective import Critic, LossWeights, TokenizerLoss
+from .training import TrainConfig, Trainer
 
 # %% ../nbs/17_train_tokenizer.ipynb #3dda45a0
 def open_data(where, size, frames, train=True, seed=0):

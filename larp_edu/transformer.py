@@ -140,7 +140,9 @@ def orthogonalize(x, rounds=5):
 
 # %% ../nbs/02_transformer.ipynb #10df922f
 class Muon(torch.optim.Optimizer):
-    "Momentum, made orthogonal, for 2-D weights: `torch.optim.Muon(adjust_lr_fn='match_rms_adamw')` in float32, which every CPU has."
+    "Momentum, made orthogonal, for 2-D weights: `torch.optim.Muon(adjust_lr_fn='match_rms_adamw')` in float32, which every CPU has. Where `found_inf` is 1, a step changes nothing."
+    found_inf = None
+
     def __init__(self, params, lr, momentum=.95, weight_decay=0.): super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
 
     @torch.no_grad()
@@ -150,22 +152,31 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is None: continue
                 state = self.state[p]
                 if not state: state['momentum'] = torch.zeros_like(p)
-                mean = state['momentum'].lerp_(p.grad, 1 - g['momentum'])
+                mean = state['momentum'].lerp(p.grad, 1 - g['momentum'])
                 update = orthogonalize(p.grad.lerp(mean, g['momentum']))
-                p.mul_(1 - g['lr'] * g['weight_decay']).add_(update, alpha=-.2 * g['lr'] * max(p.shape) ** .5)
+                new = (p * (1 - g['lr'] * g['weight_decay'])).add_(update, alpha=-.2 * g['lr'] * max(p.shape) ** .5)
+                if self.found_inf is not None: mean, new = (torch.where(self.found_inf > 0, x, y) for x, y in ((state['momentum'], mean), (p, new)))
+                state['momentum'].copy_(mean); p.copy_(new)
 
 # %% ../nbs/02_transformer.ipynb #7732b24a
-def make_optimizers(model, lr, muon_lr=0., betas=(.9, .99), weight_decay=0.):
-    "A list of optimisers: AdamW with decay on linear matrices only, and Muon for the matrices inside blocks if `muon_lr` > 0."
+def make_optimizers(model, lr, muon_lr=0., betas=(.9, .99), weight_decay=0., scaled=()):
+    """A list of optimisers: AdamW with decay on linear matrices only, and Muon for the matrices inside blocks if `muon_lr` > 0.
+
+    `scaled`: pairs (start of a parameter's name, factor) whose learning rates are that much larger."""
     linear = {m.weight for m in model.modules() if isinstance(m, nn.Linear)}
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    muon = [p for n, p in named if muon_lr and p in linear and 'blocks.' in n]
-    decay = [p for _, p in named if p in linear and not any(p is q for q in muon)]
-    rest = [p for _, p in named if p not in linear]
-    groups = [dict(params=g, weight_decay=w) for g, w in ((decay, weight_decay), (rest, 0.)) if g]
-    out = [torch.optim.AdamW(groups, lr=lr, betas=betas)] if groups else []
-    if muon: out.append(Muon(muon, lr=muon_lr, weight_decay=weight_decay))
+    muon = [(n, p) for n, p in named if muon_lr and p in linear and 'blocks.' in n]
+    decay = [(n, p) for n, p in named if p in linear and not any(p is q for _, q in muon)]
+    rest = [(n, p) for n, p in named if p not in linear]
+    def groups(chosen, lr, decay):
+        by = {}
+        for n, p in chosen: by.setdefault(next((f for start, f in scaled if n.startswith(start)), 1.), []).append(p)
+        return [dict(params=ps, lr=lr * f, weight_decay=decay) for f, ps in by.items()]
+    adam = groups(decay, lr, weight_decay) + groups(rest, lr, 0.)
+    out = [torch.optim.AdamW(adam, lr=lr, betas=betas)] if adam else []
+    if muon: out.append(Muon(groups(muon, muon_lr, weight_decay), lr=muon_lr))
     return out
+
 
 # %% ../nbs/02_transformer.ipynb #66533970
 def fit(model, loss, batches, steps, lr=1e-3, muon_lr=.01, warmup=100, clip=1., seed=0):
