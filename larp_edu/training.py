@@ -17,7 +17,7 @@ from tqdm import tqdm
 from .devices import like, memory_gb, shard, step_if, unsharded
 from .transformer import make_optimizers, schedule
 from .objective import Critic, TokenizerLoss
-from .tokenizer import config_dict, load_tensors, load_weights, save_model, save_tensors
+from .tokenizer import config_dict, load_tensors, load_weights, save_tensors
 
 
 # %% ../nbs/09_training.ipynb #6450a330
@@ -213,8 +213,12 @@ class Trainer:
         name = self.config.best.lstrip('-'); score = row[name] * (-1 if self.config.best[0] == '-' else 1)
         if self.best is None or score > self.best:
             self.best = score
-            tensors = {k: unsharded(v) for k, v in self.result.state_dict().items()}
-            if self.acc.is_main_process: save_tensors(self.folder / 'best.safetensors', tensors, dict(kind=type(self.raw).__name__, config=config_dict(self.raw), step=self.step, **{name: row[name]}))
+            self.export(self.folder / 'best.safetensors', step=self.step, **{name: row[name]})
+
+    def export(self, path, **card):
+        "Write the model to keep as `save_model` does; every process calls it."
+        tensors = {k: unsharded(v) for k, v in self.result.state_dict().items()}
+        if self.acc.is_main_process: save_tensors(path, tensors, dict(kind=type(self.raw).__name__, config=config_dict(self.raw), **card))
 
     def log(self, row):
         self.history.append(row)
@@ -226,6 +230,7 @@ class Trainer:
         "Make log.jsonl say what the history says, whatever an interrupted run left there."
         if not self.folder: return
         self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob('.*.part'): left.unlink()                     # of a run that was killed while it wrote
         part = self.folder / 'log.jsonl.part'
         part.write_text(''.join(json.dumps(r) + '\n' for r in self.history)); os.replace(part, self.folder / 'log.jsonl')
 

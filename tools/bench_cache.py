@@ -1,10 +1,11 @@
 """Time `generate` with and without the KV cache and write results/kv-cache.json: `python tools/bench_cache.py [--repeats 5]`.
 
 One thread, and processor seconds: on a free machine they are the time on the clock, on a busy one they still mean something."""
-import argparse, datetime, json, os, platform, statistics, subprocess, time
+import argparse, json, statistics, time
 from pathlib import Path
 import torch
 from larp_edu.ar import ARConfig, ARTransformer
+from larp_edu.io import provenance
 from larp_edu.sampling import generate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,21 +37,16 @@ def bench(n, batch, repeats):
     return dict(n=n, batch=batch, cached_s=m(True, 1), uncached_s=m(False, 1), speedup=m(False, 1) / m(True, 1),
                 cached_wall_s=m(True, 0), uncached_wall_s=m(False, 0))
 
-def hardware():
-    model = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name')), '') if os.path.exists('/proc/cpuinfo') else ''
-    return dict(processor=model or platform.processor(), cores=os.cpu_count(), threads=torch.get_num_threads(), torch=torch.__version__, python=platform.python_version())
-
 def main():
     p = argparse.ArgumentParser(); p.add_argument('--repeats', type=int, default=5); p.add_argument('--batch', type=int, default=4)
     p.add_argument('--out', default=ROOT / 'results/kv-cache.json', type=Path)
     a = p.parse_args()
     torch.set_num_threads(1)
-    git = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=ROOT, capture_output=True, text=True)
     rows = []
     for n in (16, 64, 128, 256):
         rows.append(bench(n, a.batch, a.repeats)); print({k: round(v, 3) for k, v in rows[-1].items()}, flush=True)
     out = dict(what='processor seconds of generate() on one thread, cached and not; medians', model='256 wide, 6 deep, 8 heads, 1,024 codes', seed=0, repeats=a.repeats,
-               date=datetime.date.today().isoformat(), commit=git.stdout.strip() or None, hardware=hardware(), rows=rows)
+               **provenance(), rows=rows)
     a.out.parent.mkdir(exist_ok=True); a.out.write_text(json.dumps(out, indent=1) + '\n'); print('wrote', a.out)
 
 if __name__ == '__main__': main()
