@@ -24,7 +24,7 @@ def tokenize(tokenizer, batches):
 
 # %% ../nbs/10_ar.ipynb #d8c0d1d6
 class RMSNorm(nn.Module):
-    "x / sqrt(mean(x^2) + eps), computed in fp32, times a learned scale."
+    "(..., dim) -> (..., dim): x / sqrt(mean(x^2) + eps), computed in fp32, times a learned scale."
     def __init__(self, dim, eps=1e-5):
         super().__init__(); self.eps, self.weight = eps, nn.Parameter(torch.ones(dim))
     def forward(self, x): return F.rms_norm(x.float(), x.shape[-1:], None, self.eps).type_as(x) * self.weight
@@ -33,19 +33,19 @@ class RMSNorm(nn.Module):
 class CausalAttention(nn.Module):
     """Causal multi-head attention without biases, (B, m, dim) -> (B, m, dim).
 
-    `cache` (2, B, heads, positions, dim / heads), keys and values: what is computed here is written at positions `at` (m,), and read is
-    what `mask` (m, seen) shows of the first `seen` positions."""
+    `cache` (2, B, heads, positions, dim / heads), keys and values: what is computed here is written at positions `at` (m,), then the
+    first `seen` positions are read, as far as `mask` (m, seen) shows them (None: all)."""
     def __init__(self, dim, heads, dropout):
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.qkv, self.proj = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x, cache=None, at=None, mask=None):
+    def forward(self, x, cache=None, at=None, seen=None, mask=None):
         q, k, v = rearrange(self.qkv(x), 'b n (three h d) -> three b h n d', three=3, h=self.heads)
         if cache is not None:
             for i, new in enumerate((k, v)): cache[i].index_copy_(2, at, new.to(cache.dtype))
-            k, v = cache[0][:, :, :mask.shape[1]], cache[1][:, :, :mask.shape[1]]
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and q.shape[2] > 1)
+            k, v = cache[0][:, :, :seen], cache[1][:, :, :seen]
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=cache is None)
         return F.dropout(self.proj(rearrange(x, 'b h n d -> b n (h d)')), self.dropout, self.training)
 
 
@@ -151,13 +151,14 @@ class ARTransformer(nn.Module):
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else p.dtype
         return torch.zeros(c.depth, 2, batch, c.heads, p.shape[1], c.dim // c.heads, device=p.device, dtype=dtype)
 
-    def step(self, x, at, cache, seen):
+    def step(self, x, at, cache, seen, last=False):
         """Logits (B, codes) after embedded inputs x (B, m, dim) at positions `at` (m,), with a `new_cache` of which the first `seen` positions are read.
 
-        Where the inputs stand is in a tensor and all shapes depend on `seen` only, so one compiled step serves many positions."""
-        mask = torch.arange(seen, device=at.device) <= at[:, None]                 # (m, seen)
+        Where the inputs stand is in a tensor and all shapes depend on `seen` only, so one compiled step serves many positions. `last`: a single
+        input, the last of those seen, so that nothing need be masked."""
+        mask = None if last else torch.arange(seen, device=at.device) <= at[:, None]      # (m, seen)
         x = x + self.positions[:, at]
-        for i, block in enumerate(self.blocks): x = block(x, cache[i], at, mask)
+        for i, block in enumerate(self.blocks): x = block(x, cache[i], at, seen, mask)
         return self.out(self.norm(x[:, -1]))
 
     def forward(self, tokens, cond):

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Detector', 'Weights', 'WEIGHTS', 'KERNEL_ROWS', 'shrink', 'toy_detector', 'i3d_detector', 'jepa_detector', 'psnr',
            'ssim', 'Tally', 'processes', 'stream', 'kernel_distance', 'describe', 'fingerprint', 'batch_of', 'nll_of',
-           'place_of', 'evaluate_reconstruction', 'real_statistics', 'evaluate_generation', 'evaluate_prediction']
+           'place_of', 'shape_of', 'evaluate_reconstruction', 'real_statistics', 'evaluate_generation',
+           'evaluate_prediction']
 
 # %% ../nbs/12b_evaluation.ipynb #f4dc3e10
 import io, json, re, zipfile, zlib
@@ -23,7 +24,9 @@ from .tokenizer import asset, config_dict
 from .video import write_bytes
 
 # %% ../nbs/12b_evaluation.ipynb #d4321ece
-def shrink(size): return lambda clips: F.interpolate(clips.transpose(1, 2).flatten(0, 1), (size, size), mode='bilinear', antialias=True).unflatten(0, (len(clips), -1)).transpose(1, 2)
+def shrink(size):
+    "A function that resizes clips (B, 3, T, H, W) to `size` x `size`, bilinear and antialiased."
+    return lambda clips: F.interpolate(clips.transpose(1, 2).flatten(0, 1), (size, size), mode='bilinear', antialias=True).unflatten(0, (len(clips), -1)).transpose(1, 2)
 
 Detector = namedtuple('Detector', 'features name')
 
@@ -62,7 +65,7 @@ def psnr(a, b):
     return -10 * (a - b).square().flatten(1).mean(1).clamp(min=1e-10).log10()
 
 def ssim(a, b, window=11, sigma=1.5):
-    "Structural similarity of each clip, mean over frames: two (B, 3, T, H, W) in [0, 1] -> (B,) (Wang et al. 2004, Gaussian window)."
+    "Structural similarity of each clip, mean over frames: two (B, 3, T, H, W) in [0, 1] -> (B,) (Wang et al. 2004, Gaussian window; sides of at least `window`)."
     g = torch.exp(-(torch.arange(window, device=a.device) - window // 2) ** 2 / (2 * sigma ** 2)); g = (g / g.sum()).to(a)
     def blur(x): return F.conv2d(F.conv2d(x, g.view(1, 1, -1, 1)), g.view(1, 1, 1, -1))
     x, y = (c.transpose(1, 2).reshape(-1, 1, *c.shape[-2:]) for c in (a, b))
@@ -76,7 +79,7 @@ class Tally:
     "What is counted in an evaluation, in which batches (`done`), and without which clips (`left_out`): `features(name, rows)`, `add(name=values (B,), ...)`, `codes(indices, number of codes)`. `save`, `load`, `merge`."
     def __init__(self, header): self.header, self.done, self.left_out, self.stats, self.sums, self.counts = header, [], [], {}, {}, {}
 
-    def features(self, name, rows, keep=False): self.stats.setdefault(name, FeatureStats(rows.shape[1], self.header)).update(rows, keep)
+    def features(self, name, rows, keep=0): self.stats.setdefault(name, FeatureStats(rows.shape[1], self.header)).update(rows, keep)
     def add(self, **values):
         for k, v in values.items(): old = self.sums.get(k, (0., 0)); self.sums[k] = (old[0] + v.double().sum().item(), old[1] + len(v))
     def codes(self, indices, codes): self.counts['codes'] = self.counts.get('codes', 0) + torch.bincount(indices.flatten().cpu(), minlength=codes).double()
@@ -114,7 +117,9 @@ class Tally:
         return out
 
 # %% ../nbs/12b_evaluation.ipynb #9649416f
-def processes(): return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))     # a resumed process may have much to catch up
+def processes():
+    "Accelerate's `PartialState`: process_index, num_processes, device, wait_for_everyone."
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))     # a resumed process may have much to catch up
 
 def stream(work, batches, header, out, name, save_every=10):
     """Call `work(k, tally)` for k in range(batches), shared among the processes of an `accelerate launch`; returns the merged `Tally`.
@@ -172,21 +177,30 @@ def fingerprint(model):
 def batch_of(data, k, size, left_out=None):
     """Clips (b, 3, T, H, W) and classes (b,) of batch k of a data set, in order.
 
-    With a list `left_out`, a clip that cannot be read is left out and its name put there (`Windows.max_failed` says how many may be); without, it raises."""
+    With a list `left_out`, a clip that cannot be read is left out and its name put there (`Windows.max_failed` says how many may be), and (None, None) is returned when none is left; without, it raises."""
     some, places = [], range(k * size, min((k + 1) * size, len(data)))
     for i in places:
         try: some.append(data[i])
         except (ValueError, OSError) as e:
             if left_out is None: raise
             which = data.places[i][0]; data._fail(which, e); left_out.append(data.clips[which][0])
-    if not some: raise ValueError(f'no clip of batch {k} can be read')
+    if not some: return None, None
     return torch.stack([c for c, _ in some]), torch.tensor([y for _, y in some])
 
 def nll_of(ar, tokens, cond):
     "Cross-entropy of each row of tokens (B, n) under a generator, nats per token: (B,)."
     return F.cross_entropy(ar(tokens, cond).transpose(1, 2).float(), tokens, reduction='none').mean(1)
 
-def place_of(model): p = next(model.parameters()); return dict(device=p.device, dtype=p.dtype)
+def place_of(model):
+    "Device and dtype of a model's weights, as keywords for `.to`."
+    p = next(model.parameters()); return dict(device=p.device, dtype=p.dtype)
+
+def shape_of(data):
+    "Shape (3, T, H, W) of the clips of a data set: that of the first that can be read."
+    for i in range(len(data)):
+        try: return data[i][0].shape
+        except (ValueError, OSError): pass
+    raise ValueError('not one clip can be read')
 
 def _header(detector, clips_shape, data, n, **more):
     return dict(detector=detector.name, frames=clips_shape[-3], size=clips_shape[-1], value_range='[0, 1]', n=n, data=describe(data), **more)
@@ -210,11 +224,13 @@ def evaluate_reconstruction(tok, data, detector, out, batch=16, lpips=None, ar=N
     Resumable in the folder `out`, where reconstruction.json is written; returns its content (LARP's protocol: `window='random'`, train split)."""
     tok.eval(); place, codes = place_of(tok), tok.config.codes
     if ar is not None: ar.eval()
-    header = _header(detector, data[0][0].shape, data, len(data), tokenizer=fingerprint(tok), lpips=lpips and type(lpips).__name__, generator=ar and fingerprint(ar))
+    header = _header(detector, shape_of(data), data, len(data), tokenizer=fingerprint(tok), lpips=lpips and type(lpips).__name__, generator=ar and fingerprint(ar))
     def work(k, tally):
-        clips, y = batch_of(data, k, batch, tally.left_out); clips, y = clips.to(place['device']), y.to(place['device'])
+        clips, y = batch_of(data, k, batch, tally.left_out)
+        if clips is None: return
+        clips, y = clips.to(place['device']), y.to(place['device'])
         indices = tok.encode(clips.to(place['dtype'])); recon = tok.decode(indices, frames=clips.shape[2]).float()
-        keep = k * batch < KERNEL_ROWS
+        keep = KERNEL_ROWS - k * batch
         tally.features('real', detector.features(clips), keep); tally.features('reconstructed', detector.features(recon), keep); tally.codes(indices, codes)
         tally.add(psnr=psnr(recon, clips), ssim=ssim(recon, clips))
         if lpips: tally.add(lpips=torch.full((len(clips),), float(lpips(recon, clips))))
@@ -231,10 +247,12 @@ def real_statistics(data, detector, cache, batch=16, transform=None, label='', d
 
     `transform` (named `label`) is applied to clips first. Clips that could not be read are named in the header, under 'about'."""
     change = transform or (lambda clips: clips)
-    header = _header(detector, change(data[0][0][None]).shape, data, len(data), transform=label)
+    header = _header(detector, change(torch.zeros(1, *shape_of(data))).shape, data, len(data), transform=label)
     path = Path(cache) / f'real-{zlib.crc32(json.dumps(header).encode()):08x}.npz'
     if not path.exists():
-        def work(k, tally): tally.features('real', detector.features(change(batch_of(data, k, batch, tally.left_out)[0].to(device))), k * batch < KERNEL_ROWS)
+        def work(k, tally):
+            clips, _ = batch_of(data, k, batch, tally.left_out)
+            if clips is not None: tally.features('real', detector.features(change(clips.to(device))), KERNEL_ROWS - k * batch)
         t = stream(work, -(-len(data) // batch), header | dict(batch=batch), out or cache, path.stem); stats = t.stats['real']; stats.header = header | dict(about=dict(left_out=t.left_out))
         processes().wait_for_everyone()                                            # all have read the parts that go now
         if processes().is_main_process:
@@ -265,7 +283,7 @@ def evaluate_generation(tok, ar, data, detector, out, n=10_000, guidance_scale=1
         y = labels[k * batch:(k + 1) * batch].to(device); tokens = generate(ar, y, guidance_scale, seed=seed * 1_000_003 + k, **sampling)
         return y, tokens, tok.decode(tokens, frames=data.frames).float()
     samples(0)                                                                     # what cannot work fails before the long part
-    def work(k, tally): y, tokens, fake = samples(k); tally.features('generated', detector.features(fake), k * batch < KERNEL_ROWS); tally.add(nll=nll_of(ar, tokens, y))
+    def work(k, tally): y, tokens, fake = samples(k); tally.features('generated', detector.features(fake), KERNEL_ROWS - k * batch); tally.add(nll=nll_of(ar, tokens, y))
     real = real_statistics(drawn, detector, cache or out, batch, device=device, out=out)
     about = dict(tokenizer=fingerprint(tok), generator=fingerprint(ar), guidance_scale=guidance_scale, seed=seed, batch=batch, **sampling)
     return _against(real, work, n, batch, out, 'generation', data, about, 'gfvd')
@@ -280,11 +298,15 @@ def evaluate_prediction(tok, ar, data, detector, out, n=50_000, cond_frames=5, s
     if ar.config.classes: raise ValueError('this generator is conditioned on classes, the protocol needs one conditioned on frames')
     tok.eval(); ar.eval(); place = place_of(tok); drawn = data.sample(n, seed)
     def samples(k, left_out):
-        clips = batch_of(drawn, k, batch, left_out)[0].to(place['device'])
+        clips, _ = batch_of(drawn, k, batch, left_out)
+        if clips is None: return None, None
+        clips = clips.to(place['device'])
         tokens = generate(ar, tok.encode(hold(clips, cond_frames).to(place['dtype'])), seed=seed * 1_000_003 + k, **sampling)
         return clips, tok.decode(tokens, frames=clips.shape[2]).float()
     samples(0, [])
-    def work(k, tally): clips, fake = samples(k, tally.left_out); tally.features('generated', detector.features(shrink(size)(fake)), k * batch < KERNEL_ROWS); tally.add(psnr=psnr(fake, clips))
+    def work(k, tally):
+        clips, fake = samples(k, tally.left_out)
+        if clips is not None: tally.features('generated', detector.features(shrink(size)(fake)), KERNEL_ROWS - k * batch); tally.add(psnr=psnr(fake, clips))
     real = real_statistics(drawn, detector, cache or out, batch, shrink(size), f'{size} x {size}', place['device'], out)
     about = dict(tokenizer=fingerprint(tok), generator=fingerprint(ar), cond_frames=cond_frames, seed=seed, batch=batch, **sampling)
     return _against(real, work, n, batch, out, 'prediction', data, about, 'fvd')

@@ -46,18 +46,18 @@ class FeatureStats:
     """Streaming mean and population covariance of feature rows in float64; `a.merge(b)` equals one pass over both.
 
     `update(features (B, d))`; then `n`, `mean` (d,), `cov` (d, d), divided by n as in StyleGAN-V's FVD. `header`: a JSON-able dict of all that
-    makes two numbers comparable (detector, frames, size, ...), and under 'about' what is only good to know. `update(..., keep=True)` also keeps
-    the rows, in `rows` (m, d) float32, for distances that need points. `save` and `load` keep it all in an .npz."""
+    makes two numbers comparable (detector, frames, size, ...), and under 'about' what is only good to know. `update(..., keep=k)` also keeps
+    the first k rows, in `rows` (m, d) float32, for distances that need points. `save` and `load` keep it all in an .npz."""
     def __init__(self, dim, header=None):
         self.n, self.total, self.outer = 0, torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64); self.rows = torch.zeros(0, dim)
         self.header = json.loads(json.dumps(dict(header or {}), allow_nan=False))              # what a saved copy would say
 
-    def update(self, features, keep=False):
+    def update(self, features, keep=0):
         if features.ndim != 2 or features.shape[1] != len(self.total): raise ValueError(f'features have shape {tuple(features.shape)}, expected (B, {len(self.total)})')
         x = features.detach().cpu().double()
         if not x.isfinite().all(): raise ValueError('features are not finite')
         self.n += len(x); self.total += x.sum(0); self.outer += x.T @ x
-        if keep: self.rows = torch.cat([self.rows, x.float()])
+        if keep > 0: self.rows = torch.cat([self.rows, x[:keep].float()])
         return self
 
     def merge(self, other):

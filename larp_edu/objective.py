@@ -17,7 +17,7 @@ from .prior import sampling_ratio
 # %% ../nbs/08c_objective.ipynb #10d20a79
 @dataclass(frozen=True)
 class LossWeights:
-    "What the tokenizer's loss is made of; the defaults are the recipe that works at toy size (LARP's own: l1 1, perceptual 1, l2 0, warm 0)."
+    "What the tokenizer's loss is made of; the defaults are the recipe that works at toy size (LARP's own: l1 1, perceptual 1, adversarial .3, l2 0, warm 0)."
     l2: float = 5.                   # squared error
     l1: float = 0.
     perceptual: float = 0.
@@ -28,7 +28,8 @@ class LossWeights:
 
 # %% ../nbs/08c_objective.ipynb #2885a9e1
 class Critic(nn.Module):
-    """A discriminator as the tokenizer's opponent: `update(real, fake)` trains it on every `every`-th step, `critic(fake)` are logits that leave it alone.
+    """A discriminator as the tokenizer's opponent: `update(real, fake)` trains it on the last of each `every` steps, `critic(fake)` are logits (B,) through
+    which no gradient reaches its weights; both take clips (B, 3, T, H, W).
 
     Adam with the rates of LARP's recipe; loss: `critic_loss` + `lecam` x `LeCam` (LARP appendix). `at(step, rate)` says where in the run
     it is. Gradients are averaged over processes; under fp16 autocast they are scaled. A step that overflows is left out."""
@@ -47,22 +48,24 @@ class Critic(nn.Module):
         finally: self.net.requires_grad_(True)
 
     def update(self, real, fake):
-        "Statistics of one step of the critic, or {} when none is due."
-        if self.step % self.every: return {}
+        "Statistics of one step of the critic (its loss, and `gap`: mean logit of real clips minus that of fakes), or {} when none is due."
+        if (self.step + 1) % self.every: return {}
         a, b = self.net(real), self.net(fake)
         loss = critic_loss(a, b) + self.weight * self.lecam(a, b)
+        if many := torch.distributed.is_initialized():                             # running means and gradients are those of the whole batch
+            for mean in self.lecam.buffers(): torch.distributed.all_reduce(mean); mean /= torch.distributed.get_world_size()
         half = torch.is_autocast_enabled(real.device.type) and torch.get_autocast_dtype(real.device.type) == torch.float16
         scale = 1024. if half else 1.
         self.optimizer.zero_grad(); (loss * scale).backward()
         for p in self.net.parameters():
             p.grad /= scale
-            if torch.distributed.is_initialized(): torch.distributed.all_reduce(p.grad); p.grad /= torch.distributed.get_world_size()
+            if many: torch.distributed.all_reduce(p.grad); p.grad /= torch.distributed.get_world_size()
         step_if(self.optimizer, torch.stack([p.grad.norm() for p in self.net.parameters()]).isfinite().all())
         return dict(critic=loss.detach(), gap=(a.mean() - b.mean()).detach())
 
 # %% ../nbs/08c_objective.ipynb #bbc72a5a
 class TokenizerLoss:
-    """loss(tokenizer, batch, progress) -> (scalar, dict): the weighted sum of LARP section 3.4 and appendix, for `Trainer`.
+    """loss(tokenizer, batch, progress) -> (scalar, dict): the weighted sum of LARP section 3.4 and appendix, for `Trainer`; `batch[0]`: clips (B, 3, T, H, W) in [0, 1].
 
     `perceptual(recon, clip)` and `critic(recon) -> logits` are needed when their weights are not 0 (ValueError if missing). A `Critic` is trained
     along the way, before it judges; any other critic stays as it is."""

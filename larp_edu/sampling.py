@@ -64,7 +64,7 @@ def generate(model, cond, guidance_scale=1., temperature=1., top_k=0, top_p=1., 
         for _ in range(c.n_tokens):
             if cached:
                 end = start + x.shape[1]; step = _compiled(model) if compiled and x.shape[1] == 1 else model.step
-                logits = step(x, places[start:end], cache, min(total, -(-end // piece) * piece))
+                logits = step(x, places[start:end], cache, min(total, -(-end // piece) * piece), piece == x.shape[1] == 1)
                 start = end
             else: logits = model.run(x)[:, -1]                                     # (B or 2B, K)
             if guided:
@@ -85,7 +85,7 @@ def hold(clip, given):
 
 # %% ../nbs/11_sampling.ipynb #9f098c3f
 def train_frames(tokenizer, steps=1500, given=4, clips=20_000, batch=128, dim=96, depth=3, seed=0, quiet=False):
-    "Train a frame-conditional `ARTransformer` on ShapeWorld: tokens of the first `given` frames, held, -> tokens of the clip; on the CPU."
+    "Train a frame-conditional `ARTransformer` on ShapeWorld: tokens of the first `given` frames, held, -> tokens of the clip; returned on the CPU."
     torch.manual_seed(seed)
     c, data = tokenizer.config, ShapeWorld(clips, tokenizer.config.size, tokenizer.config.frames, seed=seed)
     both = lambda: (data.batch(range(i, min(i + 128, clips)))[0] for i in range(0, clips, 128))

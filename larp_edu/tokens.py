@@ -6,7 +6,7 @@
 __all__ = ['write_tokens', 'Tokens']
 
 # %% ../nbs/17b_tokens.ipynb #d6eb7ba6
-import bisect, io, json
+import bisect, io, json, zlib
 from pathlib import Path
 import numpy as np, torch
 from torch.utils.data import Dataset
@@ -20,8 +20,10 @@ from .video import write_bytes
 def _records(n, given): return np.dtype([('label', '<i4'), ('tokens', '<u2', (n,))] + [('given', '<u2', (n,))] * bool(given))
 
 def _about(data):
-    "What a data set is, for the header: `describe`, or for a procedural one its settings."
-    return describe(data) if isinstance(data, Windows) else f'{type(data).__name__} ' + json.dumps({k: v for k, v in vars(data).items() if isinstance(v, (int, str, float))}, sort_keys=True)
+    "What a data set is, for the header: `describe`, or its settings and a checksum of its lists (files, labels)."
+    if isinstance(data, Windows): return describe(data)
+    plain = {k: str(v) for k, v in vars(data).items() if isinstance(v, (int, str, float, Path))}
+    return f'{type(data).__name__} {json.dumps(plain, sort_keys=True)}, crc {zlib.crc32(repr([v for k, v in sorted(vars(data).items()) if isinstance(v, (list, tuple))]).encode()):08x}'
 
 @torch.no_grad()
 def write_tokens(tokenizer, data, out, draws=1, given=0, per_shard=4096, batch=16):

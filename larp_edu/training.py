@@ -48,7 +48,7 @@ class TrainConfig:
     def __post_init__(self):
         for k in ('steps', 'batch', 'log_every', 'save_every', 'keep', 'patience'):
             if getattr(self, k) < 1: raise ValueError(f'{k} is {getattr(self, k)}, expected at least 1')
-        if self.lr <= 0 or self.muon_lr < 0 or self.warmup < 0 or not 0 <= self.ema < 1: raise ValueError(f'{self}: lr > 0, muon_lr, warmup >= 0, 0 <= ema < 1 expected')
+        if self.lr <= 0 or self.muon_lr < 0 or self.warmup < 0 or self.clip < 0 or not 0 <= self.ema < 1: raise ValueError(f'{self}: lr > 0, muon_lr, warmup, clip >= 0, 0 <= ema < 1 expected')
         if self.sharded and (self.muon_lr or self.precision == 'fp16'): raise ValueError('sharded training works with AdamW in fp32 or bf16: set muon_lr to 0 and precision to another value')
         if self.precision not in ('no', 'fp16', 'bf16'): raise ValueError(f"precision {self.precision!r}, expected 'no', 'fp16' or 'bf16'")
 
@@ -85,8 +85,8 @@ class Trainer:
     `loss(model, batch, progress) -> (scalar, dict of floats or scalars)`, progress 0 to 1, calling `model(...)`; `batches(start) -> iterable of
     batches from that step on` (`data.make_loader`), so that a resumed run sees the same data, of which each process works on its share, or with
     `split=False` gets its share; `folder`: log.jsonl and checkpoint.safetensors go there, and a run found there goes on where it stopped;
-    `evaluate(model, step) -> dict`, called every `evaluate_every` steps without gradients; `watch(history)` after each row of the log;
-    `about`: what else a resumed run must agree on, JSON-able."""
+    `evaluate(model, step) -> dict of floats`, called every `evaluate_every` steps without gradients; `watch(history)` after each row of the log;
+    `about`: what else a resumed run must agree on, JSON-able. Raises ValueError for a batch that the processes cannot share, or one process and `sharded`."""
     def __init__(self, model, loss, batches, config, folder=None, evaluate=None, evaluate_every=500, name='training', watch=None, split=True, about=None):
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)        # the prior rests while the tokenizer warms up
         self.acc = Accelerator(mixed_precision='no', cpu=not torch.cuda.is_available(), kwargs_handlers=[unused])
@@ -95,7 +95,7 @@ class Trainer:
         if config.sharded and P == 1: raise ValueError('sharded=True needs more than one process')
         self.config, self.loss_fn, self.batches, self.name, self.watch, self.about = config, loss, batches, name, watch, about or {}
         self.evaluate, self.evaluate_every, self.folder, self.share = evaluate, evaluate_every, folder and Path(folder), slice(p, None, P) if split else slice(None)
-        self.raw = model.to(device)
+        self.raw, self.kind = model.to(device), type(model).__name__               # sharding changes the class
         self.critic = critic.to(device) if isinstance(critic := getattr(loss, 'critic', None), Critic) else None
         self.average = copy.deepcopy(self.raw).requires_grad_(False).eval() if config.ema else None
         if config.sharded:
@@ -113,8 +113,8 @@ class Trainer:
 
     @property
     def result(self):
-        "The model to keep: the averaged weights if there are any, in eval mode."
-        return (self.average if self.average is not None else self.raw).eval()
+        "The model to keep: the averaged weights if there are any; in eval mode once `fit` is through."
+        return self.average if self.average is not None else self.raw
 
     def to_device(self, batch):
         "The share of the batch that this process works on: all of it when there is one process."
@@ -131,18 +131,23 @@ class Trainer:
 
         Weights, gradients, statistics and random numbers of the run stay as they are. A sharded model cannot be copied: ValueError."""
         if self.config.sharded: raise ValueError('the cost of a sharded run is not known in advance; look at clips_per_second and memory_gb in its log')
-        model, optimizers, loss = copy.deepcopy((self.raw, self.optimizers, self.loss_fn)); model.train()
-        cuda, seconds, start = self.acc.device.type == 'cuda', [], time.perf_counter()
+        model, optimizers, loss = copy.deepcopy((self.raw, self.optimizers, self.loss_fn)); model.train(); start, cuda = self.step, self.acc.device.type == 'cuda'
+        if self.config.compile: model.compile()
+        seconds, now = [], time.perf_counter(); tries = max(tries, self.critic.every if self.critic else 1)
         with torch.random.fork_rng(devices=[self.acc.device] if cuda else []):
-            for batch in islice(self.batches(self.step), tries + 1):
+            for k, batch in enumerate(islice(self.batches(start), tries + 1)):
+                if self.critic: loss.critic.at(start + k, 1.)
                 self.compute_loss(model, self.to_device(batch), loss)[0].backward()
                 for o in optimizers: o.step(); o.zero_grad()
                 if cuda: torch.cuda.synchronize()
-                now = time.perf_counter(); seconds.append(now - start); start = now
+                seconds.append(time.perf_counter() - now); now = time.perf_counter()
         if not seconds: raise ValueError(f'{self.name}: no batch to train on')
-        s = min(seconds[1:] or seconds)                                            # the first one pays for warming up
+        rest = seconds[1:] or seconds                                              # the first one pays for warming up
+        s = sum(rest) / len(rest) if self.critic else min(rest)                    # the critic's step is among every few
+        peak = memory_gb(self.acc.device); del model, optimizers, loss
+        if cuda: torch.cuda.reset_peak_memory_stats(self.acc.device)
         return dict(parameters=sum(p.numel() for p in self.raw.parameters()), seconds_per_step=s,
-                    minutes=s * (self.config.steps - self.step) / 60, memory_gb=memory_gb(self.acc.device))
+                    minutes=s * (self.config.steps - self.step) / 60, memory_gb=peak)
 
     def train_step(self, batch):
         """One update; returns a row of statistics. A step whose gradient is not finite changes nothing and is counted.
@@ -161,7 +166,9 @@ class Trainer:
         norm = unsharded(nn.utils.clip_grad_norm_(self.raw.parameters(), c.clip or math.inf))
         bad = ~norm.isfinite()
         self.skipped += bad; self.in_row = (self.in_row + 1) * bad; self.worst = torch.maximum(self.worst, self.in_row)
-        for o in self.optimizers: self.scaler.step(o) if self.scaler.is_enabled() else step_if(o, ~bad)
+        for o in self.optimizers:
+            if not self.scaler.is_enabled(): step_if(o, ~bad)
+            elif not bad: self.scaler.step(o)                                      # it would look at each optimiser by itself
         self.scaler.update()
         self.step += 1
         if self.average is not None: update_average(self.average, self.raw, self.step, c.ema)
@@ -193,8 +200,9 @@ class Trainer:
                     if self.flops and self.peak: row['mfu'] = self.flops * rate / self.peak / self.acc.num_processes
                     self.give_up_if_stuck()
                     if test:
+                        self.raw.eval()
                         with torch.no_grad(): row |= self.evaluate(self.result, self.step)
-                        self.model.train(); self.keep_best(row)
+                        self.keep_best(row); self.model.train()
                     self.log({k: v for k, v in row.items() if math.isfinite(v)}); bar.set_postfix(loss=f"{row['loss']:.4f}", refresh=False)
                     if save: self.save()
                     since = self.step, time.perf_counter()
@@ -210,15 +218,17 @@ class Trainer:
 
     def keep_best(self, row):
         if not (self.config.best and self.folder): return
-        name = self.config.best.lstrip('-'); score = row[name] * (-1 if self.config.best[0] == '-' else 1)
-        if self.best is None or score > self.best:
+        name = self.config.best.lstrip('-')
+        if name not in row: raise ValueError(f'best is {self.config.best!r}, but a row of the log has {sorted(row)}')
+        score = row[name] * (-1 if self.config.best[0] == '-' else 1)
+        if math.isfinite(score) and (self.best is None or score > self.best):
             self.best = score
             self.export(self.folder / 'best.safetensors', step=self.step, **{name: row[name]})
 
     def export(self, path, **card):
         "Write the model to keep as `save_model` does; every process calls it."
         tensors = {k: unsharded(v) for k, v in self.result.state_dict().items()}
-        if self.acc.is_main_process: save_tensors(path, tensors, dict(kind=type(self.raw).__name__, config=config_dict(self.raw), **card))
+        if self.acc.is_main_process: save_tensors(path, tensors, dict(kind=self.kind, config=config_dict(self.raw), **card))
 
     def log(self, row):
         self.history.append(row)
@@ -259,6 +269,8 @@ class Trainer:
             for k, v in json.loads(json.dumps(now)).items():
                 old = meta.get(part, now).get(k, v)
                 if old != v: raise ValueError(f'{path} was trained with {k}={old}, now {k}={v}: use another folder or the old value')
+        if gone := meta.get('setup', {}).keys() - self.setup().keys(): raise ValueError(f"{path} was trained with {', '.join(sorted(gone))}, of which nothing is said now")
+        if meta['step'] > sum(meta.get('skipped', [0])[:1]) and not any(k.startswith('optimizer.') for k in tensors): raise ValueError(f'{path} lacks the state of the optimisers')
         def load(model, name): want = model.state_dict(); load_weights(model, {k[len(name):]: like(v, want.get(k[len(name):])) for k, v in tensors.items() if k.startswith(name)}, path)
         part = lambda name: {k[len(name):]: v for k, v in tensors.items() if k.startswith(name)}
         load(self.raw, 'model.')
