@@ -24,9 +24,7 @@ from .tokenizer import asset, config_dict
 from .video import write_bytes
 
 # %% ../nbs/12b_evaluation.ipynb #d4321ece
-def shrink(size):
-    "A function that resizes clips (B, 3, T, H, W) to `size` x `size`, bilinear and antialiased."
-    return lambda clips: F.interpolate(clips.transpose(1, 2).flatten(0, 1), (size, size), mode='bilinear', antialias=True).unflatten(0, (len(clips), -1)).transpose(1, 2)
+def shrink(size): "A function that resizes clips (B, 3, T, H, W) to `size` x `size`, bilinear and antialiased."; return lambda clips: F.interpolate(clips.transpose(1, 2).flatten(0, 1), (size, size), mode='bilinear', antialias=True).unflatten(0, (len(clips), -1)).transpose(1, 2)
 
 Detector = namedtuple('Detector', 'features name')
 
@@ -117,9 +115,7 @@ class Tally:
         return out
 
 # %% ../nbs/12b_evaluation.ipynb #9649416f
-def processes():
-    "Accelerate's `PartialState`: process_index, num_processes, device, wait_for_everyone."
-    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))     # a resumed process may have much to catch up
+def processes(): "Accelerate's `PartialState`: process_index, num_processes, device, wait_for_everyone."; return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))     # a resumed process may have much to catch up
 
 def stream(work, batches, header, out, name, save_every=10):
     """Call `work(k, tally)` for k in range(batches), shared among the processes of an `accelerate launch`; returns the merged `Tally`.
@@ -186,27 +182,19 @@ def batch_of(data, k, size, left_out=None):
             which = data.places[i][0]; data._fail(which, e); left_out.append(data.clips[which][0])
     if not some: return None, None
     return torch.stack([c for c, _ in some]), torch.tensor([y for _, y in some])
-
 def nll_of(ar, tokens, cond):
     "Cross-entropy of each row of tokens (B, n) under a generator, nats per token: (B,)."
     return F.cross_entropy(ar(tokens, cond).transpose(1, 2).float(), tokens, reduction='none').mean(1)
-
-def place_of(model):
-    "Device and dtype of a model's weights, as keywords for `.to`."
-    p = next(model.parameters()); return dict(device=p.device, dtype=p.dtype)
-
+def place_of(model): "Device and dtype of a model's weights, as keywords for `.to`."; p = next(model.parameters()); return dict(device=p.device, dtype=p.dtype)
 def shape_of(data):
     "Shape (3, T, H, W) of the clips of a data set: that of the first that can be read."
     for i in range(len(data)):
         try: return data[i][0].shape
         except (ValueError, OSError): pass
     raise ValueError('not one clip can be read')
-
 def _header(detector, clips_shape, data, n, **more):
     return dict(detector=detector.name, frames=clips_shape[-3], size=clips_shape[-1], value_range='[0, 1]', n=n, data=describe(data), **more)
-
 KERNEL_ROWS = 2000                                                                 # features of so many clips are kept, for the kernel distance
-
 def _finish(out, name, data, result, header, left_out):
     "Write and return the result, with what it was measured on."
     made = provenance() | dict(processes=processes().num_processes, clips=len(data.clips), missing=data.missing, left_out=sorted(set(left_out)))
