@@ -1,7 +1,6 @@
 "Training from the command line meets what real runs meet: a full disk, a kill while a checkpoint is written."
 import importlib.util, os, subprocess, sys
 from pathlib import Path
-import pytest
 from larp_edu.tokenizer import LARPTokenizer, load_tensors
 
 ROOT = Path(__file__).resolve().parents[1]

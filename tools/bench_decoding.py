@@ -3,10 +3,10 @@
 python tools/bench_decoding.py CLIP.avi [CLIP.avi ...] [--seconds 10]
 CLIP: films in the format of UCF101. Films in the format of Kinetics (340 x 256, H.264, 300 frames) are made from them in a temporary folder.
 imageio and torchcodec are measured where they can be imported, else 'not run'."""
-import argparse, datetime, json, platform, random, subprocess, tempfile, time
+import argparse, json, random, tempfile, time
 from pathlib import Path
 import av, numpy as np, torch
-from larp_edu.io import Shards, VideoIndex, read_window, write_shards
+from larp_edu.io import Shards, VideoIndex, provenance, read_window, write_shards
 from larp_edu.video import _decode, read_video, resize_crop, to_float
 
 ROOT, T, S = Path(__file__).resolve().parent.parent, 16, 128
@@ -67,9 +67,8 @@ def main():
         raw = [read_window(index.root / f, 5, T, index[f], S) for f in files]; packed = [shards.read(i, 5, T) for i in range(len(files))]
         rows[shape]['shards against films, dB'] = round(float(np.mean([-10 * (x - y).square().mean().log10() for x, y in zip(raw, packed)])), 1)
         rows[shape]['bytes per frame in shards'] = round(sum(p.stat().st_size for p in (tmp / f'{shape}-shards').glob('*.tar')) / sum(index[f].frames for f in files))
-    git = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    cpu = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name')), '') if Path('/proc/cpuinfo').exists() else platform.processor()
-    a.out.write_text(json.dumps(dict(what=f'windows of {T} frames at {S} x {S} per CPU second, one thread', films=len(a.clips), seconds=a.seconds, seed=0, date=datetime.date.today().isoformat(),
-                     commit=git, processor=cpu, av=av.__version__, rows=rows), indent=1) + '\n'); print('wrote', a.out)
+    made = provenance()
+    a.out.write_text(json.dumps(dict(what=f'windows of {T} frames at {S} x {S} per CPU second, one thread', films=len(a.clips), seconds=a.seconds, seed=0, date=made['date'],
+                     commit=made['commit'], processor=made['hardware']['processor'], av=av.__version__, rows=rows), indent=1) + '\n'); print('wrote', a.out)
 
 if __name__ == '__main__': main()
