@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from . import ar, tokenizer
-from .data import ShapeWorld
 from .devices import bandwidth, peak_flops
 from .evaluation import evaluate_generation, evaluate_prediction, evaluate_reconstruction, i3d_detector
 from .fvd import I3D
@@ -88,12 +87,12 @@ def time_job(job, size, repeats=5, device='cpu', dtype=torch.float32, compiled=F
 
 def measure_speed(out, jobs=JOBS, sizes=('small',), repeats=5, device='cpu', dtype=torch.float32, compiled=False, data='shapeworld'):
     "Time jobs at sizes and write the rows to the json file `out`, with where they come from; returns all of that."
-    peak, rate = peak_flops(4096 if device != 'cpu' else 2048, dtype, device), bandwidth(4000 if device != 'cpu' else 400, device); rows = []
+    peak, rate = peak_flops(4096 if device != 'cpu' else 2048, dtype, device), bandwidth(4000 if device != 'cpu' else 400, device); rows, made = [], provenance()
     for size in sizes:
         for job in jobs:
             rows.append(time_job(job, size, repeats, device, dtype, compiled, peak, rate, data)); r = rows[-1]
             print(f"{size:6} {job:34} {r['seconds']:8.3f} s, {r['cpu_seconds']:8.3f} CPU s", flush=True)
-            result = dict(what='seconds of one run, medians', command='python -m larp_edu.benchmark speed', **provenance(), peak_flops=peak, bandwidth=rate, seed=0, rows=rows)
+            result = dict(what='seconds of one run, medians', command='python -m larp_edu.benchmark speed', **made, peak_flops=peak, bandwidth=rate, seed=0, rows=rows)
             write_bytes(out, (json.dumps(result, indent=1) + '\n').encode())
     return result
 
