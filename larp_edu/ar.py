@@ -48,7 +48,6 @@ class CausalAttention(nn.Module):
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=cache is None)
         return F.dropout(self.proj(rearrange(x, 'b h n d -> b n (h d)')), self.dropout, self.training)
 
-
 # %% ../nbs/10_ar.ipynb #78fdb330
 class SwiGLU(nn.Module):
     "down(silu(gate(x)) * up(x)) without biases; hidden width 2/3 * 4 * dim, rounded up to a multiple of 256."

@@ -150,7 +150,6 @@ def criteria(tier, m, base):
     if bars[1]: rows.insert(1, ('reconstructions recognised', m['recon_recognised'], bars[1], m['recon_recognised'] >= bars[1]))
     return [(w, float(v), float(b), bool(p)) for w, v, b, p in rows]
 
-
 # %% ../nbs/13_end_to_end.ipynb #523ae3fd
 def story(real, recon, samples, names, title, stride=2):
     "Contact sheet, a row per class: a real clip, its reconstruction and a generated clip of the class, frames left to right."

@@ -9,7 +9,7 @@ __all__ = ['Detector', 'Weights', 'WEIGHTS', 'KERNEL_ROWS', 'shrink', 'toy_detec
            'evaluate_prediction']
 
 # %% ../nbs/12b_evaluation.ipynb #f4dc3e10
-import io, json, re, zipfile, zlib
+import io, json, zipfile, zlib
 from collections import namedtuple
 from datetime import timedelta
 from pathlib import Path
@@ -139,7 +139,6 @@ def stream(work, batches, header, out, name, save_every=10):
     if sorted(merged.done) != list(range(batches)): raise ValueError(f'{out}: {len(merged.done)} of {batches} batches of {name} are finished; did two runs write there at once?')
     return merged
 
-
 # %% ../nbs/12b_evaluation.ipynb #4b7f3e23
 def kernel_distance(a, b, block=2000):
     """Squared maximum mean discrepancy of two sets of features (N, d), (M, d) with the kernel (x.y / d + 1)^3; a float, near 0 for sets of one kind.
@@ -156,7 +155,6 @@ def kernel_distance(a, b, block=2000):
     k = lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3
     off = lambda m: (m.sum() - m.trace()) / (len(m) * (len(m) - 1))
     return torch.stack([off(k(x, x)) + off(k(y, y)) - 2 * k(x, y).mean() for x, y in zip(mix(a, 0), mix(b, 1))]).mean().item()
-
 
 # %% ../nbs/12b_evaluation.ipynb #ed2fd79e
 def describe(data):

@@ -40,7 +40,6 @@ def provenance():
     git = subprocess.run(['git', '-C', root, 'describe', '--always', '--dirty'], capture_output=True, text=True) if (root / '.git').exists() else None
     return dict(date=datetime.date.today().isoformat(), commit=(git and git.stdout.strip()) or None, hardware=hardware())
 
-
 # %% ../nbs/00b_io.ipynb #6808c63a
 Entry = namedtuple('Entry', 'frames fps height width first step mtime bytes error')
 
@@ -242,4 +241,3 @@ def fetch(url, path=None, sha256=None, size=None, quiet=False):
         try: write_bytes(note, found.encode())
         except OSError: warnings.warn(f'{note} cannot be written, so the checksum of {path.name} is not remembered')
     return path
-

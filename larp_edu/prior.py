@@ -77,7 +77,6 @@ def prior_loss(prior, vectors, indices, codebook, ratio=0., temperature=1., draw
     again, _ = code_loss(prior(mix(vectors, *draws, codebook)[:, :-1]).flatten(0, 1), labels, codebook, temperature)
     return (loss + again) / 2, accuracy
 
-
 # %% ../nbs/07_prior.ipynb #348a8c12
 def sampling_ratio(progress, most=.5, ramp=.3):
     "Share of inputs replaced in round 2 after `progress` (0 to 1) of training: linear up to `most` over the first `ramp`."

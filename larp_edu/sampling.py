@@ -76,7 +76,6 @@ def generate(model, cond, guidance_scale=1., temperature=1., top_k=0, top_p=1., 
     finally: model.train(was_training)
     return torch.stack(tokens, 1)
 
-
 # %% ../nbs/11_sampling.ipynb #e3191ee1
 def hold(clip, given):
     "Keep the first `given` frames of clips (B, 3, T, H, W) and repeat the last of them up to T."

@@ -14,13 +14,12 @@ import torch
 import torch.nn.functional as F
 from . import ar
 from .data import make_loader
-from .devices import peak_flops
 from .evaluation import processes
 from .pretrained import load_tokenizer
 from .sampling import generate
 from .tokenizer import LARPTokenizer
-from .tokens import Tokens, write_tokens
-from .train_tokenizer import flops_per_sample, open_data, price, recipes, save_sheet, spread, tensorboard, tokenizer_run
+from .tokens import write_tokens
+from .train_tokenizer import know_limits, open_data, price, recipes, save_sheet, spread, tensorboard, tokenizer_run
 from .training import TrainConfig, Trainer
 
 # %% ../nbs/18_train_ar.ipynb #f973a0a4
@@ -110,8 +109,7 @@ def ar_run(preset, data, out, tokenizer, tokens=None, seed=0, workers=0, clips=N
     (table, held), classes = cache_tokens(tok, data, tokens or out / 'tokens', recipe, clips)
     watch = tensorboard(out / 'board') if board and state.is_main_process else None
     trainer = make_ar_trainer(recipe, tok, table, held, classes, out, seed, workers, watch)
-    if not recipe.train.sharded: trainer.flops = flops_per_sample(trainer); trainer.peak = peak_flops(dtype=dict(no=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)[recipe.train.precision], device=state.device.type)
-    history = trainer.fit()
+    know_limits(trainer); history = trainer.fit()
     trainer.export(out / 'generator.safetensors', preset=preset, data=str(data), tokenizer=table.header['tokenizer'], seed=seed, steps=trainer.step, last=history[-1])
     return history
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['recipes', 'open_data', 'spread', 'Recipe', 'save_sheet', 'LivePlot', 'tensorboard', 'make_trainer',
-           'flops_per_sample', 'price', 'tokenizer_run']
+           'flops_per_sample', 'know_limits', 'price', 'tokenizer_run']
 
 # %% ../nbs/17_train_tokenizer.ipynb #51fc854f
-import copy, json, time
+import copy, time
 from dataclasses import dataclass, replace
 from pathlib import Path
 import matplotlib.pyplot as plt, torch
@@ -18,7 +18,7 @@ from .devices import memory_gb, peak_flops
 from .evaluation import processes, psnr
 from .losses import LPIPS, Discriminator, FrameNet, PerceptualLoss
 from .objective import Critic, LossWeights, TokenizerLoss
-from .tokenizer import LARPTokenizer, TokenizerConfig, presets, save_model
+from .tokenizer import LARPTokenizer, TokenizerConfig, presets
 from .training import TrainConfig, Trainer
 from .video import contact_sheet
 
@@ -132,22 +132,27 @@ def flops_per_sample(trainer):
         if trainer.critic: loss.critic.at(step, 1.)
         with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter: trainer.compute_loss(model, sample, loss)[0].backward()
         return counter.get_total_flops()
-    return count(0) + (count(every - 1) - count(0)) // every
+    plain = count(0)
+    return plain + (count(every - 1) - plain) // every if trainer.critic else plain
+
+def know_limits(trainer):
+    "Tell a trainer the operations of a sample (not for sharded models) and the measured peak of its device, so that its log has the MFU."
+    trainer.flops = None if trainer.config.sharded else flops_per_sample(trainer)
+    trainer.peak = peak_flops(dtype=dict(no=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)[trainer.config.precision], device=trainer.acc.device.type)
 
 def price(trainer, tries=3):
     """What a run costs here: dict of parameters, flops per clip (forward and backward), clips_per_second, mfu, hours, gpu_hours, memory_gb.
 
     One process works on a copy. Several take a few steps of the run itself, communication included, so make a new trainer afterwards."""
     c, many, device = trainer.config, trainer.acc.num_processes, trainer.acc.device
-    flops = None if c.sharded else flops_per_sample(trainer)
+    know_limits(trainer); flops = trainer.flops
     if many == 1: seconds = trainer.cost(tries)['seconds_per_step']
     else:
         times, batches = [], iter(trainer.batches(0)); trainer.model.train()
         for _ in range(max(tries, 6)): start = time.perf_counter(); float(trainer.train_step(next(batches))['loss']); times.append(time.perf_counter() - start)
         seconds = sum(times[1:]) / len(times[1:])
     hours = seconds * (c.steps - trainer.step) / 3600
-    peak = peak_flops(dtype=dict(no=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)[c.precision], device=device.type)
-    return dict(parameters=sum(p.numel() for p in trainer.raw.parameters()), flops_per_clip=flops, clips_per_second=c.batch / seconds, mfu=flops and flops * c.batch / seconds / many / peak,
+    return dict(parameters=sum(p.numel() for p in trainer.raw.parameters()), flops_per_clip=flops, clips_per_second=c.batch / seconds, mfu=flops and flops * c.batch / seconds / many / trainer.peak,
                 processes=many, hours=hours, gpu_hours=hours * many, memory_gb=memory_gb(device))
 
 # %% ../nbs/17_train_tokenizer.ipynb #b1fa770d
@@ -165,7 +170,6 @@ def tokenizer_run(preset, data, out, seed=0, workers=0, dry_run=False, board=Fal
     val = torch.stack([held[i][0] for i in spread(held, 64)])
     trainer = make_trainer(recipe, train_set, out, seed, val, workers, tensorboard(out / 'board') if board and processes().is_main_process else None, dict(data=str(data), clips=len(train_set), flip=recipe.flip, lecam=recipe.lecam, perceptual_net=recipe.perceptual))
     if dry_run: return price(trainer)
-    if not recipe.train.sharded: trainer.flops = flops_per_sample(trainer); trainer.peak = peak_flops(dtype=dict(no=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)[recipe.train.precision], device=trainer.acc.device.type)
-    history = trainer.fit()
+    know_limits(trainer); history = trainer.fit()
     trainer.export(out / 'tokenizer.safetensors', preset=preset, data=str(data), seed=seed, steps=trainer.step, last=history[-1])
     return history

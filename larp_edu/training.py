@@ -19,7 +19,6 @@ from .transformer import make_optimizers, schedule
 from .objective import Critic, TokenizerLoss
 from .tokenizer import config_dict, load_tensors, load_weights, save_tensors
 
-
 # %% ../nbs/09_training.ipynb #6450a330
 @dataclass(frozen=True)
 class TrainConfig:
@@ -76,7 +75,6 @@ def unpack_state(optimizers, tensors):
             which, j, name = key.split('.')
             if int(which) == i: state.setdefault(int(j), {})[name] = like(v.clone(), params[int(j)]) if v.ndim else v.clone()
         o.load_state_dict(dict(state=state, param_groups=o.state_dict()['param_groups']))
-
 
 # %% ../nbs/09_training.ipynb #0a2a6e89
 class Trainer:
@@ -280,4 +278,3 @@ class Trainer:
         self.scaler.load_state_dict(meta.get('scaler', {}))
         self.step, self.history, self.best = meta['step'], meta.get('history', []), meta.get('best')
         for t, v in zip((self.skipped, self.in_row), meta.get('skipped', (0, 0))): t.fill_(v)
-

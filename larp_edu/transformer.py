@@ -177,7 +177,6 @@ def make_optimizers(model, lr, muon_lr=0., betas=(.9, .99), weight_decay=0., sca
     if muon: out.append(Muon(groups(muon, muon_lr, weight_decay), lr=muon_lr))
     return out
 
-
 # %% ../nbs/02_transformer.ipynb #66533970
 def fit(model, loss, batches, steps, lr=1e-3, muon_lr=.01, warmup=100, clip=1., seed=0):
     """The bare training loop: `loss(model, *batch, progress) -> scalar` on `steps` batches of an iterable; returns the list of losses.
