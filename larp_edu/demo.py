@@ -84,10 +84,10 @@ OWN = Recipe(tokenizer_steps=2500, generator_steps=600, clips=512, batch=8, toke
 GUIDANCE, HELD_OUT, PER_CLASS = 1.5, 1024, 100
 
 # %% ../nbs/13_end_to_end.ipynb #0fea489a
-def train_tokenizer(recipe, data, held_out, folder=None, seed=0):
-    "Train a tokenizer on the dataset `data`; logs PSNR on the clips `held_out` (B, 3, T, H, W). Returns (tokenizer, history)."
+def train_tokenizer(recipe, data, held_out, folder=None, seed=0, kind=LARPTokenizer):
+    "Train a tokenizer (of class `kind`) on the dataset `data`; logs PSNR on the clips `held_out` (B, 3, T, H, W). Returns (tokenizer, history)."
     torch.manual_seed(seed)
-    tok = LARPTokenizer(recipe.tokenizer)
+    tok = kind(recipe.tokenizer)
     def evaluate(model, step):
         with torch.no_grad(): recon = torch.cat([model.decode(model.encode(x)) for x in held_out[:128].split(32)])
         return dict(psnr=psnr(recon, held_out[:128]).mean().item())
@@ -108,9 +108,9 @@ def train_generator(recipe, tokens, labels, classes, codes, folder=None, seed=0)
     return trainer, trainer.fit()
 
 # %% ../nbs/13_end_to_end.ipynb #f395a32a
-def train_pair(recipe, train, held_out, classes, folder, seed):
+def train_pair(recipe, train, held_out, classes, folder, seed, kind=LARPTokenizer):
     "Tokenizer, tokens, generator, one after the other; returns (tokenizer, generator, histories)."
-    trainer, tok_history = train_tokenizer(recipe, train, held_out, folder / f'tokenizer-seed{seed}', seed)
+    trainer, tok_history = train_tokenizer(recipe, train, held_out, folder / f'tokenizer-seed{seed}', seed, kind)
     tok = trainer.result
     tokens, labels = ar.tokenize(tok, in_order(train, 64, recipe.clips))
     trainer, gen_history = train_generator(recipe, tokens, labels, classes, tok.config.codes, folder / f'generator-seed{seed}', seed)
