@@ -2,8 +2,10 @@
 #                 (make demo DATA=folder/of/clips SEED=1)
 # make test       every check that CI makes
 # make lab        open JupyterLab on the index
+# make app        six panels with sliders in the browser, without code
 # make notebooks  run and clean all notebooks in order, so that their outputs are true
 # make assets     retrain the small weights in larp_edu/assets
+# make site       the notebooks and the API as a web site: _site/index.html
 # make readme     write README.md from index.ipynb
 # make clean      remove what building and testing left behind
 #
@@ -18,8 +20,9 @@ export PYTHON TORCH SEED DATA
 
 ENV := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),$(if $(CONDA_PREFIX),$(CONDA_PREFIX),.venv))
 PY := "$(ENV)/bin/python"
+UPLOADS := {"websocket_max_message_size": 500000000}
 
-.PHONY: help env demo test lab notebooks assets readme clean
+.PHONY: help env demo test lab app notebooks assets site readme clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -34,7 +37,10 @@ test: env
 	$(PY) tools/check.py
 
 lab: env
-	$(PY) -m jupyterlab index.ipynb
+	$(PY) -m jupyterlab index.ipynb --ServerApp.tornado_settings='$(UPLOADS)'
+
+app: env
+	$(PY) -m voila tools/app.ipynb --show_tracebacks=True --Voila.tornado_settings='$(UPLOADS)'
 
 notebooks: env
 	$(PY) tools/notebooks.py run
@@ -43,9 +49,12 @@ notebooks: env
 assets: env
 	$(PY) tools/assets.py
 
+site: env
+	$(PY) tools/site/build.py
+
 readme: env
 	$(PY) tools/readme.py
 
 clean:
-	rm -rf build dist _proc _docs .pytest_cache *.egg-info
+	rm -rf build dist _proc _docs _site .pytest_cache *.egg-info
 	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
