@@ -7,7 +7,7 @@ __all__ = ['view_count', 'token_count', 'gaze', 'enlarge', 'replaced', 'view_tok
            'temperature_panel', 'surprise', 'bars', 'view_surprise', 'surprise_panel', 'save_link', 'view_generation',
            'generation', 'view_mix', 'mix', 'app']
 
-# %% ../nbs/14_explore.ipynb #14d2e32e
+# %% ../nbs/14_explore.ipynb #ba1bb5c7
 import base64, io, tempfile
 from html import escape
 from functools import lru_cache
@@ -23,7 +23,7 @@ from .tokenizer import LARPTokenizer, asset
 from .transformer import patch_grid
 from .video import write_video
 
-# %% ../nbs/14_explore.ipynb #eeff2da8
+# %% ../nbs/14_explore.ipynb #d0ca1d60
 @torch.no_grad()
 def view_count(tok, clip, k):
     "Original, reconstruction from the first `k` tokens, and error."
@@ -38,7 +38,7 @@ def token_count(tok, clips):
     return Panel('How many tokens?', lambda clip, k: view_count(tok, clip, k),
                  clip=ClipPicker(clips, tok.config), k=Slider('tokens', 1, tok.config.n_tokens, tok.config.n_tokens))
 
-# %% ../nbs/14_explore.ipynb #1a6826aa
+# %% ../nbs/14_explore.ipynb #d7d2abd8
 @torch.no_grad()
 def gaze(tok, video):
     "Where each token of a clip (1, 3, T, H, W) looks: attention on patches in the encoder's last block, mean over heads, rows sum to 1: (n, t, h, w)."
@@ -77,7 +77,7 @@ def token_meaning(holistic, patchwise, clips):
     return Panel('What does this token hold?', lambda clip, token, code: view_token(dict(holistic=holistic, patchwise=patchwise), clip, token, code),
                  clip=ClipPicker(clips, holistic.config), token=Slider('token', 0, most - 1, 0), code=Slider('new code', 0, holistic.config.codes - 1, 7))
 
-# %% ../nbs/14_explore.ipynb #0f8623f9
+# %% ../nbs/14_explore.ipynb #e3a32238
 @torch.no_grad()
 def drawn(tok, video, temperature, seed, draws=16):
     "Sixteen draws of the tokens of a clip (1, 3, T, H, W): indices (draws, n), and their clips (draws, 3, T, H, W), and how many codes each token chooses from (n,). Raises ValueError unless `temperature` > 0."
@@ -102,7 +102,7 @@ def temperature_panel(tok, clips):
     return Panel("The quantiser's temperature", lambda clip, temperature, seed: view_temperature(tok, clip, temperature, seed), clip=ClipPicker(clips, tok.config), seed=Slider('seed', 0, 20, 0),
                  temperature=Slider('temperature', tok.config.temperature / 10 ** 1.5, tok.config.temperature * 10 ** 1.5, tok.config.temperature, .05, log=True))
 
-# %% ../nbs/14_explore.ipynb #18bf4da5
+# %% ../nbs/14_explore.ipynb #d07756be
 @torch.no_grad()
 def surprise(generator, tokens, label):
     "Bits by which each token of (B, n) surprises the generator, given the classes `label` (B,), -1: unknown."
@@ -128,7 +128,7 @@ def surprise_panel(tok, generator, clips):
     "Panel: the generator's surprise at each token of a clip, in order and shuffled."
     return Panel('What surprises the generator?', lambda clip, seed: view_surprise(tok, generator, clip, seed), clip=ClipPicker(clips, tok.config), seed=Slider('seed of the shuffle', 0, 20, 0))
 
-# %% ../nbs/14_explore.ipynb #9cff6a62
+# %% ../nbs/14_explore.ipynb #d9e6f8e0
 def save_link(clip, name):
     "An HTML link that saves a clip (3, T, H, W) in the browser's downloads, as `name` (.gif or .mp4), pixels enlarged."
     with tempfile.TemporaryDirectory() as folder:
@@ -154,7 +154,7 @@ def generation(tok, generator, names):
                   temperature=Slider('temperature', 0, 2, 1., .05), top_k=Slider('top-k (0: off)', 0, tok.config.codes, 0), top_p=Slider('top-p (1: off)', .05, 1, 1., .05), k=Slider('tokens so far', 1, n, n, play=250))
 
 
-# %% ../nbs/14_explore.ipynb #dcca9aab
+# %% ../nbs/14_explore.ipynb #5ebfb53c
 @torch.no_grad()
 def view_mix(tok, first, second, k):
     "A clip decoded from the first `k` tokens of one and the rest of another, between the two. Raises ValueError for another k than 0 to n."
@@ -169,7 +169,7 @@ def mix(tok, clips):
     first, second = ClipPicker(clips, tok.config, 'first'), ClipPicker(clips, tok.config, 'second'); second.menu.value = len(clips) - 1
     return Panel('Mix two clips', lambda first, second, k: view_mix(tok, first, second, k), first=first, second=second, k=Slider('tokens of the first', 0, tok.config.n_tokens, 4))
 
-# %% ../nbs/14_explore.ipynb #062e992e
+# %% ../nbs/14_explore.ipynb #7003c978
 def app():
     "The six panels as tabs, with the shipped models."
     tok, patchwise = NestedTokenizer.load(asset('any_count.safetensors')), LARPTokenizer.load(asset('patch_tokenizer.safetensors'))

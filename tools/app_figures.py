@@ -1,4 +1,4 @@
-"""Play with the app in a browser: how long a move of the token slider takes to results/slider.json, a screenshot to images/panels.png.
+"""Play with the app in a browser: how long a move of the token slider takes to results/slider-latency.json, a screenshot to images/app-panels.png.
 
 python tools/app_figures.py        needs Chromium or Chrome; starts the app (`make app`) by itself"""
 import json, sys, tempfile
@@ -32,7 +32,7 @@ if __name__ == '__main__':
         browser = p.chromium.launch(executable_path=CHROME, args=FLAGS); page = browser.new_page(viewport=dict(width=700, height=900)); page.goto(address)
         result = dict(what='milliseconds from the event of the token slider to the decoded new picture, in Chromium, by key presses one after the other',
                       command='python tools/app_figures.py', browser=browser.version, **moves(Panel(page, 'How many tokens?')), **provenance())
-        write_bytes(ROOT / 'images/panels.png', screenshot(page, Path(folder)))
+        write_bytes(ROOT / 'images/app-panels.png', screenshot(page, Path(folder)))
         browser.close()
-    write_bytes(ROOT / 'results/slider.json', (json.dumps(result, indent=1) + '\n').encode())
+    write_bytes(ROOT / 'results/slider-latency.json', (json.dumps(result, indent=1) + '\n').encode())
     print(json.dumps(result, indent=1))
