@@ -7,7 +7,7 @@ __all__ = ['view_count', 'token_count', 'gaze', 'enlarge', 'replaced', 'view_tok
            'temperature_panel', 'surprise', 'bars', 'view_surprise', 'surprise_panel', 'save_link', 'view_generation',
            'generation', 'view_mix', 'mix', 'app']
 
-# %% ../nbs/14_explore.ipynb #ba1bb5c7
+# %% ../nbs/14_explore.ipynb #0b6710b3
 import base64, io, tempfile
 from html import escape
 from functools import lru_cache
@@ -23,7 +23,7 @@ from .tokenizer import LARPTokenizer, asset
 from .transformer import patch_grid
 from .video import write_video
 
-# %% ../nbs/14_explore.ipynb #d0ca1d60
+# %% ../nbs/14_explore.ipynb #97333697
 @torch.no_grad()
 def view_count(tok, clip, k):
     "Original, reconstruction from the first `k` tokens, and error."
@@ -35,13 +35,13 @@ def view_count(tok, clip, k):
 
 def token_count(tok, clips):
     "Panel: a clip through its first k tokens."
-    return Panel('How many tokens?', lambda clip, k: view_count(tok, clip, k),
+    return Panel('How many tokens?', lambda clip, k: view_count(tok, clip, k), 'The clip, decoded from its first tokens only. Error: black none, yellow 0.3 or more. The model has only seen moving shapes like these; try your own video.',
                  clip=ClipPicker(clips, tok.config), k=Slider('tokens', 1, tok.config.n_tokens, tok.config.n_tokens))
 
-# %% ../nbs/14_explore.ipynb #d7d2abd8
+# %% ../nbs/14_explore.ipynb #2b2d245a
 @torch.no_grad()
 def gaze(tok, video):
-    "Where each token of a clip (1, 3, T, H, W) looks: attention on patches in the encoder's last block, mean over heads, rows sum to 1: (n, t, h, w)."
+    "Where each token of a clip (1, 3, T, H, W) looks: attention on patches in the encoder's last block, mean over heads, scaled so that the patches sum to 1: (n, t, h, w)."
     e, c = tok.encoder, tok.config; x = e.patches(video); patches = x.shape[1]
     if e.queries is not None: x = torch.cat([x, e.queries[None]], 1)
     for block in e.blocks[:-1]: x = block(x)
@@ -75,9 +75,10 @@ def token_meaning(holistic, patchwise, clips):
     "Panel: one token of a holistic and of a patchwise tokenizer: where it looks and what it changes."
     most = min(holistic.config.n_tokens, patchwise.config.n_tokens)
     return Panel('What does this token hold?', lambda clip, token, code: view_token(dict(holistic=holistic, patchwise=patchwise), clip, token, code),
+                 'One token gets another code. Holistic: tokens that read the whole clip; patchwise: one for each block of the picture. Yellow is where the token looks most, and where the clip changes by 0.3 or more.',
                  clip=ClipPicker(clips, holistic.config), token=Slider('token', 0, most - 1, 0), code=Slider('new code', 0, holistic.config.codes - 1, 7))
 
-# %% ../nbs/14_explore.ipynb #e3a32238
+# %% ../nbs/14_explore.ipynb #07d4e3b1
 @torch.no_grad()
 def drawn(tok, video, temperature, seed, draws=16):
     "Sixteen draws of the tokens of a clip (1, 3, T, H, W): indices (draws, n), and their clips (draws, 3, T, H, W), and how many codes each token chooses from (n,). Raises ValueError unless `temperature` > 0."
@@ -99,10 +100,10 @@ def view_temperature(tok, clip, temperature, seed):
 
 def temperature_panel(tok, clips):
     "Panel: what the quantiser's temperature does to the tokens and the clip."
-    return Panel("The quantiser's temperature", lambda clip, temperature, seed: view_temperature(tok, clip, temperature, seed), clip=ClipPicker(clips, tok.config), seed=Slider('seed', 0, 20, 0),
-                 temperature=Slider('temperature', tok.config.temperature / 10 ** 1.5, tok.config.temperature * 10 ** 1.5, tok.config.temperature, .05, log=True))
+    return Panel("The quantiser's temperature", lambda clip, temperature, seed: view_temperature(tok, clip, temperature, seed), 'In training codes are drawn at random, the hotter the wilder. Jitter: how much the pixels differ over sixteen draws, yellow 0.2 or more.', clip=ClipPicker(clips, tok.config),
+                 temperature=Slider('temperature', tok.config.temperature / 10 ** 1.5, tok.config.temperature * 10 ** 1.5, tok.config.temperature, .05, log=True), seed=Slider('seed', 0, 20, 0))
 
-# %% ../nbs/14_explore.ipynb #d07756be
+# %% ../nbs/14_explore.ipynb #e3b49a76
 @torch.no_grad()
 def surprise(generator, tokens, label):
     "Bits by which each token of (B, n) surprises the generator, given the classes `label` (B,), -1: unknown."
@@ -126,9 +127,10 @@ def view_surprise(tok, generator, clip, seed):
 
 def surprise_panel(tok, generator, clips):
     "Panel: the generator's surprise at each token of a clip, in order and shuffled."
-    return Panel('What surprises the generator?', lambda clip, seed: view_surprise(tok, generator, clip, seed), clip=ClipPicker(clips, tok.config), seed=Slider('seed of the shuffle', 0, 20, 0))
+    return Panel('What surprises the generator?', lambda clip, seed: view_surprise(tok, generator, clip, seed), 'How unlikely the generator finds each token after those before it, in bits; the same tokens in a random order below.',
+                 clip=ClipPicker(clips, tok.config), seed=Slider('shuffle', 0, 20, 0))
 
-# %% ../nbs/14_explore.ipynb #d9e6f8e0
+# %% ../nbs/14_explore.ipynb #17bf49bd
 def save_link(clip, name):
     "An HTML link that saves a clip (3, T, H, W) in the browser's downloads, as `name` (.gif or .mp4), pixels enlarged."
     with tempfile.TemporaryDirectory() as folder:
@@ -150,11 +152,11 @@ def generation(tok, generator, names):
         return generate(generator, torch.tensor([label]), guidance, temperature, top_k, top_p, seed)
     def draw(k, label, seed, **knobs): return view_generation(tok, tokens(label, seed, **knobs), k, f'{names[label].replace(" ", "-")}-seed{seed}')
     if len(names) != generator.config.classes: raise ValueError(f'{len(names)} names for {generator.config.classes} classes')
-    return Panel('Generate', draw, label=widgets.Dropdown(options=[(s, i) for i, s in enumerate(names)], description='class', style=dict(description_width='9em')), seed=Slider('seed', 0, 100, 0), guidance=Slider('guidance', 0, 4, 1.5, .25),
+    return Panel('Generate', draw, 'The generator writes tokens for a class; each beginning of the row is a clip. Guidance pulls towards the class, temperature and the two filters set how daring the draw is.', label=widgets.Dropdown(options=[(s, i) for i, s in enumerate(names)], description='class', style=dict(description_width='9em')), seed=Slider('seed', 0, 100, 0), guidance=Slider('guidance', 0, 4, 1.5, .25),
                   temperature=Slider('temperature', 0, 2, 1., .05), top_k=Slider('top-k (0: off)', 0, tok.config.codes, 0), top_p=Slider('top-p (1: off)', .05, 1, 1., .05), k=Slider('tokens so far', 1, n, n, play=250))
 
 
-# %% ../nbs/14_explore.ipynb #5ebfb53c
+# %% ../nbs/14_explore.ipynb #f8ef06b8
 @torch.no_grad()
 def view_mix(tok, first, second, k):
     "A clip decoded from the first `k` tokens of one and the rest of another, between the two. Raises ValueError for another k than 0 to n."
@@ -167,9 +169,9 @@ def view_mix(tok, first, second, k):
 def mix(tok, clips):
     "Panel: the first k tokens of one clip with the rest of another."
     first, second = ClipPicker(clips, tok.config, 'first'), ClipPicker(clips, tok.config, 'second'); second.menu.value = len(clips) - 1
-    return Panel('Mix two clips', lambda first, second, k: view_mix(tok, first, second, k), first=first, second=second, k=Slider('tokens of the first', 0, tok.config.n_tokens, 4))
+    return Panel('Mix two clips', lambda first, second, k: view_mix(tok, first, second, k), 'The first tokens of one clip, then the rest of another.', first=first, second=second, k=Slider('tokens of the first', 0, tok.config.n_tokens, 16))
 
-# %% ../nbs/14_explore.ipynb #7003c978
+# %% ../nbs/14_explore.ipynb #d9dc5cc8
 def app():
     "The six panels as tabs, with the shipped models."
     tok, patchwise = NestedTokenizer.load(asset('any_count.safetensors')), LARPTokenizer.load(asset('patch_tokenizer.safetensors'))

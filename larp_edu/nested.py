@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['NestedTokenizer']
 
-# %% ../nbs/13b_nested.ipynb #cad93fea
+# %% ../nbs/13b_nested.ipynb #d57ff49a
 import math, threading
 import torch
 from .demo import psnr
 from .tokenizer import LARPTokenizer
 
-# %% ../nbs/13b_nested.ipynb #e590ffd0
+# %% ../nbs/13b_nested.ipynb #f5e8b960
 class NestedTokenizer(LARPTokenizer):
     """`LARPTokenizer` whose first k tokens are a code for every k: `decode(indices[:, :k])` works for 1 <= k <= n.
 

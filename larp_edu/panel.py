@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Clip', 'examples', 'read_clip', 'heat', 'animated', 'source', 'picture', 'films', 'Slider', 'ClipPicker', 'Panel']
 
-# %% ../nbs/13c_panel.ipynb #bdca71de
+# %% ../nbs/13c_panel.ipynb #1904fd56
 import base64, math, tempfile
 from collections import namedtuple
 from html import escape
@@ -17,7 +17,7 @@ from matplotlib import colormaps
 from .data import ShapeWorld
 from .video import iter_frames, probe_video, resize_crop, to_float, to_uint8
 
-# %% ../nbs/13c_panel.ipynb #bcda7842
+# %% ../nbs/13c_panel.ipynb #93cb8c54
 Clip = namedtuple('Clip', 'name video label')                                      # video (1, 3, T, H, W) in [0, 1]; label -1: unknown
 
 def examples(config):
@@ -39,7 +39,7 @@ def read_clip(name, data, config):
     frames = to_float(torch.stack([kept[i] for i in pick]))
     return Clip(name, resize_crop(frames, config.size)[None].clamp(0, 1), -1)
 
-# %% ../nbs/13c_panel.ipynb #a32e1ec2
+# %% ../nbs/13c_panel.ipynb #6c9367bb
 def heat(x, top):
     "Values (T, H, W) from 0 to `top` as colours (3, T, H, W), black to yellow."
     rgb = colormaps['magma'](np.clip(x.numpy() / top, 0, 1))[..., :3]
@@ -59,15 +59,15 @@ def picture(png, alt, width, heads=(), caption='', sides=()):
     across = ''.join(f'<span style="flex:1;text-align:center">{escape(h)}</span>' for h in heads)
     down = ''.join(f'<span style="flex:1;align-content:center;margin-right:1em">{escape(s)}</span>' for s in sides)
     return (f'<figure style="margin:0"><div style="display:flex"><div style="display:flex;flex-direction:column;padding-top:2em">{down}</div>'
-            f'<div style="width:{width}px"><div style="display:flex;height:2em">{across}</div>'
+            f'<div style="width:{width}px;max-width:100%"><div style="display:flex;height:2em">{across}</div>'
             f'<picture><source media="(prefers-reduced-motion: reduce)" srcset="{source(still)}"><img alt="{escape(alt)}" style="display:block;width:100%;image-rendering:pixelated" src="{source(png)}"></picture></div></div>'
-            f'<figcaption style="line-height:1.5;max-width:45em">{caption}</figcaption></figure>')
+            f'<figcaption style="line-height:1.5;max-width:60em">{caption}</figcaption></figure>')
 
 def films(rows, heads, alt, caption, zoom=4, sides=()):
     "HTML of rows of clips (3, T, H, W), each pixel `zoom` times as large."
     return picture(animated(rows), alt, zoom * len(rows[0]) * (rows[0][0].shape[-1] + 2), heads, caption, sides)
 
-# %% ../nbs/13c_panel.ipynb #d672bbf3
+# %% ../nbs/13c_panel.ipynb #081f8a81
 class Slider(anywidget.AnyWidget):
     """A labelled slider from `low` to `high`: the browser's own range input, for mouse, keyboard and screen reader.
 
@@ -108,7 +108,7 @@ class Slider(anywidget.AnyWidget):
     @traitlets.validate('value')
     def inside(self, proposal): self.number('value', proposal['value'], self.name); return min(max(proposal['value'], self.low), self.high)
 
-# %% ../nbs/13c_panel.ipynb #a13b3fa2
+# %% ../nbs/13c_panel.ipynb #6cb9d82a
 class ClipPicker(widgets.HBox):
     """Choose one of `clips` or upload a video. `value`: the chosen `Clip`; `said`: what to tell about an upload, (text, 'status' or 'alert').
 
@@ -139,13 +139,13 @@ class ClipPicker(widgets.HBox):
         self.upload.value = ()                                                     # so that the same file can come again
 
 class Panel(widgets.VBox):
-    """Named `controls` above the HTML that `draw(**their values)` returns; drawn again at every change.
+    """A title, a line `about` the panel (HTML), and named `controls` above the HTML that `draw(**their values)` returns; drawn again at every change.
 
     The line between them says that the work goes on, and shows the message of an exception."""
-    def __init__(self, title, draw, **controls):
+    def __init__(self, title, draw, about='', **controls):
         self.draw, self.controls = draw, controls
         self.status, self.view = widgets.HTML(), widgets.HTML()
-        super().__init__([widgets.HTML(f'<h3>{escape(title)}</h3>'), *controls.values(), self.status, self.view])
+        super().__init__([widgets.HTML(f'<h3>{escape(title)}</h3><p style="max-width:60em;line-height:1.5">{about}</p>'), *controls.values(), self.status, self.view])
         for c in controls.values():
             c.observe(self.update, 'value')
             if c.has_trait('said'): c.observe(lambda change: self.say(*change['new']), 'said')

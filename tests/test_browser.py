@@ -85,6 +85,11 @@ class Panel:
             self.page.wait_for_function('([box, n]) => box.times.length >= n', arg=[self.node, before + i])
         return self.node.evaluate('(box, n) => box.times.slice(n)', before)
 
+    def press(self, name, *keys):
+        "Press keys on the slider `name` without waiting: the picture may stay the same."
+        self.box.get_by_role('slider', name=name, exact=True).focus()
+        for key in keys: self.page.keyboard.press(key)
+
     def expect(self, html):
         "Wait until the panel shows the picture in `html` and its line is empty."
         want, end = pixels(html), time.time() + 20
@@ -130,17 +135,18 @@ def play_all(page, models, own):
     yield p, times
     p = Panel(page, "The quantiser's temperature"); p.move('temperature', 'End'); top = tok.config.temperature * 10 ** 1.5; p.expect(view_temperature(tok, clips[0], top, 0)); p.move('seed', 'ArrowRight'); p.expect(view_temperature(tok, clips[0], top, 1))
     yield p, times
-    p = Panel(page, 'What surprises the generator?'); p.move('seed of the shuffle', 'ArrowRight'); assert 'bits in order' in p.box.inner_text()
+    p = Panel(page, 'What surprises the generator?'); p.move('shuffle', 'ArrowRight'); assert 'bits in order' in p.box.inner_text()
     yield p, times
     p = Panel(page, 'Generate'); p.choose('class', clips[4].name); name = f'{clips[4].name.replace(" ", "-")}-seed0'
     view = lambda k, *knobs: view_generation(tok, generate(gen, torch.tensor([4]), *knobs, seed=0), k, name)
-    p.expect(view(n, 1.5)); p.move('guidance', 'End'); p.move('temperature', 'ArrowRight'); p.move('top-k (0: off)', 'ArrowRight', 'ArrowRight'); p.expect(view(n, 4, 1.05, 2))
-    p.move('tokens so far', 'ArrowLeft', 'ArrowLeft'); p.expect(view(n - 2, 4, 1.05, 2)); p.move('tokens so far', 'Home')
-    p.box.get_by_role('button', name='play', exact=True).click(); p.expect(view(n, 4, 1.05, 2))
+    p.expect(view(n, 1.5)); p.press('guidance', 'End'); p.press('temperature', 'End'); p.press('top-k (0: off)', 'ArrowRight', 'ArrowRight'); p.expect(view(n, 4, 2, 2))
+    assert not any(same(pixels(view(n, *knobs)), pixels(view(n, 4, 2, 2))) for knobs in ((1.5, 2, 2), (4, 1, 2), (4, 2, 0)))     # so each of the three has arrived
+    p.press('tokens so far', 'ArrowLeft', 'ArrowLeft'); p.expect(view(n - 2, 4, 2, 2)); p.press('tokens so far', 'Home'); p.expect(view(1, 4, 2, 2))
+    p.box.get_by_role('button', name='play', exact=True).click(); p.expect(view(n, 4, 2, 2))
     with page.expect_download() as saved: p.box.get_by_text(f'save {name}-{n}.gif').click()
     assert len(iio.imread(saved.value.path(), extension='.gif', index=None)) == tok.config.frames
     yield p, times
-    p = Panel(page, 'Mix two clips'); p.move('tokens of the first', 'ArrowRight'); p.expect(view_mix(tok, clips[0], clips[8], 5)); p.choose('second', clips[2].name); p.expect(view_mix(tok, clips[0], clips[2], 5))
+    p = Panel(page, 'Mix two clips'); p.move('tokens of the first', 'ArrowRight'); p.expect(view_mix(tok, clips[0], clips[8], 17)); p.choose('second', clips[2].name); p.expect(view_mix(tok, clips[0], clips[2], 17))
     yield p, times
 
 def slow(seconds): return films([[examples(presets['toy'])[seconds].video[0]]], ('slow',), 'a clip', '')

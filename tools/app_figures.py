@@ -22,7 +22,7 @@ def screenshot(page, folder):
     for tab, title, name, keys in ((0, 'How many tokens?', 'tokens', ['Home'] + ['ArrowRight'] * 11), (1, 'What does this token hold?', 'token', ['ArrowRight'] * 25)):
         tabs.nth(tab).click(); panel = Panel(page, title)
         panel.choose('clip', 'bar vertical'); page.wait_for_timeout(1000)
-        panel.move(name, *keys); page.wait_for_timeout(1000)                       # let the film get going
+        panel.move(name, *keys); page.wait_for_timeout(300)                        # in the first frames of the film
         path = folder / f'{tab}.png'; panel.box.screenshot(path=path); shots.append(iio.imread(path)[..., :3])
     tall = max(s.shape[0] for s in shots)
     return iio.imwrite('<bytes>', np.concatenate([np.pad(s[:, :620], ((0, tall - len(s)), (0, 0), (0, 0)), constant_values=255) for s in shots], 1), extension='.png', optimize=True)
