@@ -92,7 +92,7 @@ class Panel:
 
     def expect(self, html):
         "Wait until the panel shows the picture in `html` and its line is empty."
-        want, end = pixels(html), time.time() + 20
+        want, end = pixels(html), time.time() + 90
         while not same(pixels(self.image.get_attribute('src')), want) or self.line():
             assert time.time() < end, f'not the picture that the function gives; the line says {self.line()!r}'
             time.sleep(.05)
@@ -165,7 +165,7 @@ def test_lab(browser, models, tmp_path):
     (settings / 'tracker.jupyterlab-settings').write_text('{"windowingMode": "none"}')            # else cells out of sight leave the page
     options = '--no-browser --allow-root --ServerApp.port_retries=0 --IdentityProvider.token= --expose-app-in-browser'.split()
     with server(tmp_path, '/api/status', 'jupyterlab', '--ip=127.0.0.1', '--port=PORT', *options, f'--ServerApp.root_dir={tmp_path}') as (address, log):
-        page = browser.new_page(viewport=dict(width=1100, height=1000)); page.set_default_timeout(60_000)
+        page = browser.new_page(viewport=dict(width=1100, height=1000)); page.set_default_timeout(120_000)
         page.goto(f'{address}/doc/tree/nbs/14_explore.ipynb')
         page.locator('.jp-Notebook-ExecutionIndicator[data-status=idle]').wait_for()
         menu = lambda name, command: (page.click(f'.lm-MenuBar-item:has-text("{name}")'), page.click(f'.lm-Menu-item[data-command="{command}"]'))
@@ -189,7 +189,7 @@ def app(tmp): return server(tmp, '/voila/static/', 'voila', 'tools/app.ipynb', '
 def test_app(browser, models, tmp_path):
     "The same panels in voila: one tab each, no code. An upload of more than 10 MB, which Jupyter would drop, a rude name, and the same file twice."
     with app(tmp_path) as (address, log):
-        page = browser.new_page(viewport=dict(width=1100, height=900)); page.set_default_timeout(60_000); page.goto(address)
+        page = browser.new_page(viewport=dict(width=1100, height=900)); page.set_default_timeout(120_000); page.goto(address)
         tabs = page.get_by_role('tab'); tabs.first.wait_for(); steps = play_all(page, models, own_clip(tmp_path, models[0]))
         assert tabs.count() == 6 and not page.locator('.jp-InputArea, .CodeMirror').count()
         for tab in tabs.all(): tab.click(); p, _ = next(steps); p.box.screenshot(path=shot(f'app-{p.title}'))

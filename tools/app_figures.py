@@ -25,11 +25,11 @@ def screenshot(page, folder):
         panel.move(name, *keys); page.wait_for_timeout(300)                        # in the first frames of the film
         path = folder / f'{tab}.png'; panel.box.screenshot(path=path); shots.append(iio.imread(path)[..., :3])
     tall = max(s.shape[0] for s in shots)
-    return iio.imwrite('<bytes>', np.concatenate([np.pad(s[:, :620], ((0, tall - len(s)), (0, 0), (0, 0)), constant_values=255) for s in shots], 1), extension='.png', optimize=True)
+    return iio.imwrite('<bytes>', np.concatenate([np.pad(s[:, :720], ((0, tall - len(s)), (0, 0), (0, 0)), constant_values=255) for s in shots], 1), extension='.png', optimize=True)
 
 if __name__ == '__main__':
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as p, app(Path(folder)) as (address, _):
-        browser = p.chromium.launch(executable_path=CHROME, args=FLAGS); page = browser.new_page(viewport=dict(width=700, height=900)); page.goto(address)
+        browser = p.chromium.launch(executable_path=CHROME, args=FLAGS); page = browser.new_page(viewport=dict(width=760, height=900)); page.goto(address)
         result = dict(what='milliseconds from the event of the token slider to the decoded new picture, in Chromium, by key presses one after the other',
                       command='python tools/app_figures.py', browser=browser.version, **moves(Panel(page, 'How many tokens?')), **provenance())
         write_bytes(ROOT / 'images/app-panels.png', screenshot(page, Path(folder)))
