@@ -169,7 +169,10 @@ def test_lab(browser, models, tmp_path):
         page.goto(f'{address}/doc/tree/nbs/14_explore.ipynb')
         page.locator('.jp-Notebook-ExecutionIndicator[data-status=idle]').wait_for()
         menu = lambda name, command: (page.click(f'.lm-MenuBar-item:has-text("{name}")'), page.click(f'.lm-Menu-item[data-command="{command}"]'))
-        page.locator('.jp-Notebook .jp-CodeCell').first.click(); menu('Run', 'runmenu:run-all')
+        page.locator('.jp-Notebook .jp-CodeCell').first.click(); begun = page.locator('.jp-InputPrompt', has_text=re.compile(r'\[[*\d]+\]')).first
+        for tries in range(3):                                                     # a click may come before JupyterLab listens
+            menu('Run', 'runmenu:run-all'); page.wait_for_timeout(5000)
+            if begun.count(): break
         failed = page.locator('[data-mime-type="application/vnd.jupyter.error"], [data-mime-type="application/vnd.jupyter.stderr"]')
         page.get_by_role('heading', name='Slow', exact=True).or_(failed).first.wait_for(); assert not failed.count(), failed.first.inner_text()
         for p, times in play_all(page, models, own_clip(tmp_path, models[0])): p.box.screenshot(path=shot(f'lab-{p.title}'))
