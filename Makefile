@@ -20,7 +20,6 @@ export PYTHON TORCH SEED DATA
 
 ENV := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),$(if $(CONDA_PREFIX),$(CONDA_PREFIX),.venv))
 PY := "$(ENV)/bin/python"
-UPLOADS := {"websocket_max_message_size": 500000000}
 
 .PHONY: help env demo test lab app notebooks assets site readme clean
 
@@ -37,10 +36,10 @@ test: env
 	$(PY) tools/check.py
 
 lab: env
-	$(PY) -m jupyterlab index.ipynb --ServerApp.tornado_settings='$(UPLOADS)'
+	$(PY) -m jupyterlab index.ipynb --ServerApp.tornado_settings='{"websocket_max_message_size": 500000000}'
 
 app: env
-	$(PY) -m voila tools/app.ipynb --show_tracebacks=True --Voila.tornado_settings='$(UPLOADS)'
+	$(PY) tools/app.py
 
 notebooks: env
 	$(PY) tools/notebooks.py run

@@ -185,9 +185,7 @@ def test_lab(browser, models, tmp_path):
         p.move('seconds', 'ArrowLeft'); p.expect(slow(0))
         page.close()
 
-UPLOADS = f'--Voila.tornado_settings={{"websocket_max_message_size": 500000000}}'        # as in the Makefile
-
-def app(tmp): return server(tmp, '/voila/static/', 'voila', 'tools/app.ipynb', '--no-browser', '--port=PORT', '--Voila.ip=127.0.0.1', UPLOADS)
+def app(tmp): return server(tmp, '/voila/static/', 'tools.app', '--no-browser', '--port=PORT', '--Voila.ip=127.0.0.1')
 
 def test_app(browser, models, tmp_path):
     "The same panels in voila: one tab each, no code. An upload of more than 10 MB, which Jupyter would drop, a rude name, and the same file twice."
