@@ -1,12 +1,13 @@
 """Compare a tokenizer trained for any number of tokens with tokenizers of fixed numbers: PSNR, FVD and generators, to results/nested-cost.json.
 
 python tools/nested.py [--seeds 0 1] [--fixed 8 16 32 64]     an hour a seed on one core; a killed run goes on where it stopped, results of other runs are kept"""
-import argparse, json, sys
+import argparse, json, math, sys
 from dataclasses import asdict, replace
 from pathlib import Path
 import torch
 from larp_edu.data import ShapeWorld
 from larp_edu.demo import GUIDANCE, HELD_OUT, PER_CLASS, Recipe, collect, psnr, recognised, stats, train_pair
+from larp_edu.explore import surprise
 from larp_edu.fvd import ShapeNet, fvd
 from larp_edu.io import provenance
 from larp_edu.nested import NestedTokenizer
@@ -20,8 +21,7 @@ RECIPE, FIXED, COUNTS = Recipe(2000, 500, 8000, batch=16, generator_batch=32), (
 @torch.no_grad()
 def nats(gen, tokens, labels):
     "Mean cross-entropy of each token of a row, in nats: (n,)."
-    pick = lambda t, y: -gen(t, y).log_softmax(-1).gather(-1, t[..., None])[..., 0]
-    return torch.cat([pick(t, y) for t, y in zip(tokens.split(64), labels.split(64))]).mean(0)
+    return torch.cat([surprise(gen, t, y) for t, y in zip(tokens.split(64), labels.split(64))]).mean(0) * math.log(2)
 
 @torch.no_grad()
 def measure(tok, gen, counts, net, real, labels, seed):
