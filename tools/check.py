@@ -2,77 +2,124 @@
 
 All steps run even if an early one fails. Steps compare files before and after, so uncommitted work is no obstacle.
 """
+
 import os, subprocess, sys, tempfile, xml.etree.ElementTree as ET
 from pathlib import Path
 import notebooks, readme
 
 CODE = ['larp_edu/*.py']
 NBS = ['nbs/*.ipynb', 'index.ipynb']
-TREE = [*CODE, *NBS, 'larp_edu/assets/*', 'results/*', 'images/*', 'index_files/*', 'README.md', 'settings.ini']
+TREE = [
+    *CODE,
+    *NBS,
+    'larp_edu/assets/*',
+    'results/*',
+    'images/*',
+    'index_files/*',
+    'README.md',
+    'settings.ini',
+]
 MAX_LINES = 300
+
 
 def snapshot(patterns):
     found = [p for g in patterns for p in notebooks.ROOT.glob(g) if p.is_file()]
     return {str(p.relative_to(notebooks.ROOT)): p.read_bytes() for p in found}
+
 
 def changed(before, patterns):
     "Names of the files that differ from `before`."
     after = snapshot(patterns)
     return sorted(f for f in before.keys() | after.keys() if before.get(f) != after.get(f))
 
+
 # Each check returns a list of problems.
+
 
 def export():
     before = snapshot(CODE)
     notebooks.nbdev('nbdev_export')
-    return [f'{f}: differs from its notebook; it is exported now, look at it and commit' for f in changed(before, CODE)]
+    return [
+        f'{f}: differs from its notebook; it is exported now, look at it and commit'
+        for f in changed(before, CODE)
+    ]
+
 
 def clean():
     before = snapshot(NBS)
     notebooks.nbdev('nbdev_clean')
     return [f'{f}: was not clean; it is now, commit it' for f in changed(before, NBS)]
 
+
 def readme_matches():
-    return [f'{f}: out of step with index.ipynb; run `make readme`' for f in readme.main(check=True)]
+    return [
+        f'{f}: out of step with index.ipynb; run `make readme`' for f in readme.main(check=True)
+    ]
+
 
 def outputs():
     n = notebooks.check()  # prints the problems itself
     return [f'{n} problems, listed above; `make notebooks` mends stale outputs'] if n else []
 
+
 def modules():
     bad = []
-    for p in sorted((notebooks.ROOT/'larp_edu').glob('*.py')):
+    for p in sorted((notebooks.ROOT / 'larp_edu').glob('*.py')):
         lines = p.read_text(encoding='utf-8').splitlines()
         if p.name != '_modidx.py' and len(lines) > MAX_LINES:
             bad.append(f'{p.name}: {len(lines)} lines, more than {MAX_LINES}')
         for l in lines[:3]:
             nb = l.partition('File to edit: ')[2].rstrip('.')
-            if nb and not (p.parent/nb).exists(): bad.append(f'{p.name}: its notebook {nb} is gone')
+            if nb and not (p.parent / nb).exists():
+                bad.append(f'{p.name}: its notebook {nb} is gone')
     return bad
 
-CHECKS = {'export': export, 'clean': clean, 'README': readme_matches, 'outputs': outputs, 'modules': modules}
+
+CHECKS = {
+    'export': export,
+    'clean': clean,
+    'README': readme_matches,
+    'outputs': outputs,
+    'modules': modules,
+}
+
 
 def tests():
     "Run pytest on two workers; return its exit status and the counts (passed, failed, skipped)."
     env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(notebooks.ROOT))
     with tempfile.TemporaryDirectory() as tmp:
-        xml = Path(tmp)/'tests.xml'
+        xml = Path(tmp) / 'tests.xml'
         options = '-q -rs -n 2 --dist worksteal --durations 5 -p no:cacheprovider'.split()
-        status = subprocess.run([sys.executable, '-m', 'pytest', 'tests', *options, f'--junitxml={xml}'],
-                                cwd=notebooks.ROOT, env=env).returncode
+        status = subprocess.run(
+            [sys.executable, '-m', 'pytest', 'tests', *options, f'--junitxml={xml}'],
+            cwd=notebooks.ROOT,
+            env=env,
+        ).returncode
         suites = list(ET.parse(xml).iter('testsuite')) if xml.exists() else []
-    total, failed, skipped = (sum(int(s.get(k, 0)) for s in suites for k in keys.split())
-                              for keys in ('tests', 'failures errors', 'skipped'))
+    total, failed, skipped = (
+        sum(int(s.get(k, 0)) for s in suites for k in keys.split())
+        for keys in ('tests', 'failures errors', 'skipped')
+    )
     return status, (total - failed - skipped, failed, skipped)
 
+
 def report(name, bad):
-    print(f'-- {name}: ' + ('ok' if not bad else 'FAILED'), *(f'   {b}' for b in bad), sep='\n', flush=True)
+    print(
+        f'-- {name}: ' + ('ok' if not bad else 'FAILED'),
+        *(f'   {b}' for b in bad),
+        sep='\n',
+        flush=True,
+    )
     return [name] if bad else []
+
 
 def guarded(check):
     "The problems that `check` finds; its own failure is one."
-    try: return check()
-    except Exception as e: return [f'{type(e).__name__}: {e}']
+    try:
+        return check()
+    except Exception as e:
+        return [f'{type(e).__name__}: {e}']
+
 
 def main(fast=False):
     failed = [name for name, check in CHECKS.items() for name in report(name, guarded(check))]
@@ -84,11 +131,17 @@ def main(fast=False):
         failed += report('tree', [f'{f}: changed by the tests' for f in changed(before, TREE)])
         n, counts = n + 2, f', {p} tests passed, {f} failed, {s} skipped'
     passed = n - len(failed)
-    line = f'FAILED: {", ".join(failed)}: {passed} of {n} checks passed{counts}' if failed else f'ok: {n} checks{counts}'
-    out = notebooks.ROOT/'runs'/'test-summary.txt'
+    line = (
+        f'FAILED: {", ".join(failed)}: {passed} of {n} checks passed{counts}'
+        if failed
+        else f'ok: {n} checks{counts}'
+    )
+    out = notebooks.ROOT / 'runs' / 'test-summary.txt'
     out.parent.mkdir(exist_ok=True)
     out.write_text(line + '\n')
     print(line)
     return bool(failed)
 
-if __name__ == '__main__': sys.exit(main('--fast' in sys.argv))
+
+if __name__ == '__main__':
+    sys.exit(main('--fast' in sys.argv))
