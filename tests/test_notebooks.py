@@ -1,6 +1,10 @@
-"Run every notebook as nbdev_test does: one test and one clean process each. NB_FLAGS='slow' also runs cells flagged so."
+"""Run every notebook as nbdev_test does: one test and one clean process each.
 
-import os, subprocess, sys
+NB_FLAGS='slow' also runs cells flagged so."""
+
+import os
+import subprocess
+import sys
 from pathlib import Path
 import pytest
 
@@ -40,7 +44,10 @@ def test_notebook(nb):
 def test_golden_files():
     if golden().is_dir():
         return
-    missing = f'no golden files at {golden()} (LARP_GOLDEN names another folder): the parity cells of page 41_pretrained did not run'
+    missing = (
+        f'no golden files at {golden()} (LARP_GOLDEN names another folder): '
+        'the parity cells of page 41_pretrained did not run'
+    )
     if os.environ.get('LARP_REQUIRE_GOLDEN'):
         pytest.fail(missing)
     pytest.skip(missing)

@@ -1,12 +1,17 @@
-"The tools in tools/ notice what they should: each test spoils one thing in a small copy of the repository."
+"The tools in tools/ notice what they should: each test spoils one thing in a small repository."
 
-import json, shutil, subprocess, sys
+import json
+import shutil
+import sys
 from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'tools'))
-import check, notebooks, readme
+import check
+import layout
+import notebooks
+import readme
 
 
 def shown(mime, data, **metadata):
@@ -51,15 +56,28 @@ def stamp(path):
     write(path, *nb['cells'], hash=notebooks.code_hash(nb), seconds=1.0)
 
 
-EXPORT = '#| export\ndef double(x):\n    "Twice x."\n    return 2 * x'
-USE = 'from larp_edu.first import double\ndouble(2), "weights"'
+EXPORT = """#| export
+def double(x: int) -> int:
+    "Twice x."
+    if x < 0:
+        raise ValueError('x is negative, expected 0 or more')
+    result = x
+    for _ in range(1):
+        result = 2 * x
+    return result"""
+OTHER = """#| export
+def triple(x: int) -> int:
+    "Three times x."
+    return 3 * x"""
+USE = "from larp_edu.first import double\n\ndouble(2), 'weights'"
 
 
 @pytest.fixture(scope='session')
 def made(tmp_path_factory):
     "A repository of two notebooks and an index, in order; 01 imports what 00 exports."
     path = tmp_path_factory.mktemp('made')
-    shutil.copy(ROOT / 'settings.ini', path)
+    for name in ('settings.ini', 'ruff.toml'):
+        shutil.copy(ROOT / name, path)
     for d in ('nbs', 'larp_edu/assets', 'results'):
         (path / d).mkdir(parents=True)
     (path / 'larp_edu/assets/weights.json').write_text('{}')
@@ -69,6 +87,7 @@ def made(tmp_path_factory):
         prose('p', '# First'),
         code('d', '#| default_exp first'),
         code('e', EXPORT),
+        code('o', OTHER),
     )
     write(path / 'nbs/01_second.ipynb', prose('p', '# Second'), code('a', USE, PNG))
     write(
@@ -106,7 +125,7 @@ def second(repo):
 
 
 def test_a_repository_in_order_passes(repo):
-    assert all(f() == [] for f in check.CHECKS.values())
+    assert {name: f() for name, f in check.CHECKS.items()} == dict.fromkeys(check.CHECKS, [])
 
 
 def test_export(repo):
@@ -131,40 +150,134 @@ def test_readme_leaves_out_hidden_cells_and_has_alt_text(repo):
 
 
 def test_modules(repo):
-    (repo / 'larp_edu/long.py').write_text('x = 1\n' * 301)
     (repo / 'nbs/00_first.ipynb').unlink()
-    assert [b.split(':')[0] for b in check.modules()] == ['first.py', 'long.py']
+    assert [b.split(':')[0] for b in check.modules()] == ['first.py']
 
 
 @pytest.mark.parametrize(
-    'old,new', [('double(2)', 'double(3)'), ('# Second', '# 2nd'), ('double(2)', 'double( 2)')]
+    'text,problem',
+    [
+        ('x = 1' + 100 * ' ' + '# far', 'E501'),
+        ('x = 1; y = 2', 'E702'),
+        ('import os', 'F401'),
+        ('print(nothing)', 'F821'),
+        ('def f(x=[]):\n    return x', 'B006'),
+        ('x = "1"', 'would be reformatted'),
+    ],
 )
-def test_stale_notebook(repo, old, new):
+def test_style(repo, text, problem):
+    write(repo / 'nbs/01_second.ipynb', code('a', text))
+    assert any(problem in line for line in check.style())
+
+
+@pytest.mark.parametrize(
+    'cell,problem',
+    [
+        (
+            code('e', '#| export\ndef double(x: int) -> int:\n    "2"'),
+            'exported by first and second',
+        ),
+        (code('d', '#| default_exp other'), 'exports second, other, expected second'),
+        (code('e', '#| export\ndef f(x: int) -> int:\n    return x'), 'f lacks a docstring'),
+        (code('e', '#| export\ndef f(x) -> int:\n    "F."'), 'f lacks types of x'),
+        (code('e', '#| export\ndef f():\n    "F."'), 'f lacks the type that it returns'),
+        (prose('l', 'See [it](00_frist.ipynb).'), '00_frist.ipynb is not there'),
+        (prose('l', 'As notebook 05 says.'), 'expected a link with a name'),
+        (code('f', '#| fig-alt: A very\n#|   slow car.'), "a line begins with 'slow'"),
+    ],
+)
+def test_layout(repo, cell, problem):
+    "Each rule of the tree, broken once."
+    assert check.rules() == []
+    default = code('d0', '#| default_exp second')
+    write(repo / 'nbs/01_second.ipynb', prose('p', '# Second'), default, cell)
+    assert [b for b in check.rules() if problem in b]
+
+
+def test_upward_import(repo):
+    write(repo / 'nbs/00_early.ipynb', code('i', 'from larp_edu.second import f'))
+    assert check.rules() == ['imports: 00_early.ipynb, cell 1: imports 01_second']
+
+
+def test_front_door(repo):
+    path = repo / 'larp_edu/__init__.py'
+    path.write_text("_HOMES = {'first': 'double'}\nif 0:\n    from .first import double\n")
+    assert layout.front_door() == []
+    path.write_text("_HOMES = {'first': 'double half'}\nif 0:\n    from .first import double\n")
+    assert layout.front_door() == [
+        "('half', 'first'): one of table and imports lacks it",
+        'first.half does not exist',
+    ]
+
+
+def is_stale(repo):
+    return any('stale' in problem for problem in second(repo))
+
+
+@pytest.mark.parametrize(
+    'old,new,stale',
+    [
+        ('double(2)', 'double(3)', True),
+        ('# Second', '# 2nd', False),
+        ('double(2)', 'double( 2)', False),
+    ],
+)
+def test_stale_notebook(repo, old, new, stale):
     replace(repo / 'nbs/01_second.ipynb', old, new)
-    assert bool(second(repo)) == (new == 'double(3)')
+    assert is_stale(repo) == stale
 
 
 @pytest.mark.parametrize(
-    'old,new',
-    [('2 * x', '3 * x'), ('Twice x', 'x twice'), ('return', '\n    # a comment\n    return')],
+    'old,new,stale',
+    [
+        ('2 * x', '4 * x', True),
+        ('x < 0', 'x < 1', True),
+        ('Twice x', 'x twice', False),
+        ('return result', '\n    # a comment\n    return result', False),
+        ('result', 'twice', False),  # the name of a local variable
+        ('x: int', 'x: float', False),
+        ('x is negative', 'x is below 0', False),  # a message that the page does not show
+        ('3 * x', '5 * x', False),  # a definition that the page does not reach
+    ],
 )
-def test_stale_module(repo, old, new):
+def test_stale_module(repo, old, new, stale):
     replace(repo / 'larp_edu/first.py', old, new)
-    assert bool(second(repo)) == (new == '3 * x')
+    assert is_stale(repo) == stale
+
+
+def test_a_message_that_the_page_shows_counts(repo):
+    path = repo / 'nbs/01_second.ipynb'
+    said = {'output_type': 'stream', 'name': 'stdout', 'text': 'x is negative, expected 0 or more'}
+    write(path, code('a', USE, said))
+    stamp(path)
+    assert not is_stale(repo)
+    replace(repo / 'larp_edu/first.py', 'x is negative', 'x is below 0')
+    assert is_stale(repo)
 
 
 def test_stale_module_of_a_module(repo):
     (repo / 'larp_edu/zeroth.py').write_text('two = 2')
-    replace(repo / 'larp_edu/first.py', 'def', 'from .zeroth import two\ndef')
+    replace(repo / 'larp_edu/first.py', 'def double', 'from .zeroth import two\ndef double')
+    replace(repo / 'larp_edu/first.py', '2 * x', 'two * x')
     stamp(repo / 'nbs/01_second.ipynb')
     assert second(repo) == []
     (repo / 'larp_edu/zeroth.py').write_text('two = 3')
-    assert 'stale' in second(repo)[0]
+    assert is_stale(repo)
+
+
+def test_names_in_code_for_another_process_count(repo):
+    path = repo / 'nbs/01_second.ipynb'
+    write(path, code('a', "job = 'from larp_edu.first import double; double(2)'\nlen(job)"))
+    stamp(path)
+    replace(repo / 'larp_edu/first.py', '3 * x', '5 * x')
+    assert not is_stale(repo)
+    replace(repo / 'larp_edu/first.py', '2 * x', '4 * x')
+    assert is_stale(repo)
 
 
 def test_stale_asset(repo):
     (repo / 'larp_edu/assets/weights.json').write_text('{"seed": 1}')
-    assert 'stale' in second(repo)[0]
+    assert is_stale(repo)
 
 
 def test_version_and_files_not_named_do_not_count(repo):
@@ -216,7 +329,7 @@ def test_pictures_in_prose(repo):
 
 
 def test_run(repo):
-    "Flagged cells keep their output, bars and widgets go, the figure gets its text, and the result is clean and current."
+    "Flagged cells keep their output, bars and widgets go, figures get their text; all is current."
     path = repo / 'nbs/01_second.ipynb'
     write(
         path,
@@ -269,5 +382,6 @@ def test_d(): open('README.md', 'w').close()
     replace(repo / 'larp_edu/first.py', '2 * x', '3 * x')
     assert check.main()
     assert capfd.readouterr().out.splitlines()[-1] == (
-        'FAILED: export, tests, tree: 4 of 7 checks passed, 2 tests passed, 1 failed, 1 skipped'
+        'FAILED: export, style, tests, tree: 5 of 9 checks passed, '
+        '2 tests passed, 1 failed, 1 skipped'
     )

@@ -1,11 +1,20 @@
-"""Every check that `make test` and CI make; the last line counts them. `--fast` leaves out the tests.
+"""Every check that `make test` and CI make; the last line counts them.
 
-All steps run even if an early one fails. Steps compare files before and after, so uncommitted work is no obstacle.
+    python tools/check.py [--fast]     --fast leaves out the tests
+
+All steps run even if an early one fails. Steps compare files before and after, so uncommitted work
+is no obstacle.
 """
 
-import os, subprocess, sys, tempfile, xml.etree.ElementTree as ET
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
 from pathlib import Path
-import notebooks, readme
+import layout
+import notebooks
+import readme
 
 CODE = ['larp_edu/*.py']
 NBS = ['nbs/*.ipynb', 'index.ipynb']
@@ -19,7 +28,8 @@ TREE = [
     'README.md',
     'settings.ini',
 ]
-MAX_LINES = 300
+LINTED = ['nbs', 'tools', 'tests', 'setup.py', 'larp_edu']
+FORMATTED = LINTED[:-1]  # modules are laid out as their notebooks are
 
 
 def snapshot(patterns):
@@ -62,16 +72,30 @@ def outputs():
     return [f'{n} problems, listed above; `make notebooks` mends stale outputs'] if n else []
 
 
+def ruff(command, *paths):
+    "What ruff has to say of those of the paths that are there, a line each."
+    here = [path for path in paths if (notebooks.ROOT / path).exists()]
+    words = [sys.executable, '-m', 'ruff', *command.split(), *here]
+    done = subprocess.run(words, cwd=notebooks.ROOT, capture_output=True, text=True)
+    return (done.stdout + done.stderr).splitlines() if done.returncode else []
+
+
+def style():
+    return ruff('check --output-format=concise', *LINTED) + ruff('format --check', *FORMATTED)
+
+
+def rules():
+    return [f'{rule}: {problem}' for rule, check in layout.RULES.items() for problem in check()]
+
+
 def modules():
+    "Every module has its page."
     bad = []
-    for p in sorted((notebooks.ROOT / 'larp_edu').glob('*.py')):
-        lines = p.read_text(encoding='utf-8').splitlines()
-        if p.name != '_modidx.py' and len(lines) > MAX_LINES:
-            bad.append(f'{p.name}: {len(lines)} lines, more than {MAX_LINES}')
-        for l in lines[:3]:
-            nb = l.partition('File to edit: ')[2].rstrip('.')
-            if nb and not (p.parent / nb).exists():
-                bad.append(f'{p.name}: its notebook {nb} is gone')
+    for path in sorted((notebooks.ROOT / 'larp_edu').glob('*.py')):
+        for line in path.read_text(encoding='utf-8').splitlines()[:5]:
+            page = line.partition('File to edit: ')[2].rstrip('.')
+            if page and not (path.parent / page).exists():
+                bad.append(f'{path.name}: its notebook {page} is gone')
     return bad
 
 
@@ -81,6 +105,8 @@ CHECKS = {
     'README': readme_matches,
     'outputs': outputs,
     'modules': modules,
+    'style': style,
+    'layout': rules,
 }
 
 

@@ -1,14 +1,25 @@
 """Run the notebooks and keep their outputs true.
 
-    python tools/notebooks.py run [05 ...] [--flags 'slow cuda']   run all, or those whose names start so, and clean them
-    python tools/notebooks.py check                                name what is wrong with the outputs; show run times
+    python tools/notebooks.py run [14 ...] [--flags 'slow cuda']   run all, or those whose names
+                                                                   start so, and clean them
+    python tools/notebooks.py check                                what is wrong with the outputs
 
-`run` stores in the notebook's metadata, under `larp_edu`, a hash of all the code that made its outputs, and the run time
-in seconds. Cells flagged `golden` run when the golden files are there. `check` computes the hash again: if it differs, then the outputs are stale.
+`run` stores in the notebook's metadata, under `larp_edu`, a hash of all the code that made its
+outputs (tools/freshness.py), and the run time in seconds. Cells flagged `golden` run when the
+golden files are there. `check` computes the hash again: if it differs, the outputs are stale.
 """
 
-import argparse, ast, configparser, hashlib, json, os, re, subprocess, sys, tempfile, time
+import argparse
+import configparser
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
+import freshness
 
 ROOT = Path(__file__).resolve().parents[1]
 CAP = 1_000_000  # bytes a notebook
@@ -16,7 +27,7 @@ TIMEOUT = 900  # seconds a notebook
 
 
 def golden():
-    "The folder of stored outputs of the public implementation, which page 41_pretrained compares with; not part of the repository."
+    "The stored outputs of the public implementation, for page 41; not part of the repository."
     return Path(os.environ.get('LARP_GOLDEN') or ROOT.parent / 'shared/golden')
 
 
@@ -32,15 +43,11 @@ def source(cell):
     return ''.join(cell['source'])
 
 
-def digest(x):
-    return hashlib.sha256(ascii(x).encode()).hexdigest()[:16]
-
-
 # ---- which cells run
 
 
 def directives(text):
-    "The `#| name: value` lines that open a cell, as a dict; a line `#|   more` goes on with the last value."
+    "The `#| name: value` lines that open a cell, as a dict; `#|   more` goes on with a value."
     found, name = {}, None
     for line in text.splitlines():
         more = re.match(r'#\|   +(.*)', line)
@@ -80,84 +87,33 @@ def skipped(nb, flags=''):
 # ---- the hash
 
 
-def tree(node):
-    "Syntax tree as tuples that every Python version agrees on: no positions, docstrings, empty fields or version number."
-    if isinstance(node, list):
-        return tuple(tree(n) for n in node if not is_version(n))
-    if not isinstance(node, ast.AST):
-        return node
-    fields = {k: v for k, v in ast.iter_fields(node) if v is not None and v != []}
-    if (
-        isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-        and ast.get_docstring(node) is not None
-    ):
-        fields['body'] = node.body[1:]
-    return (type(node).__name__, *((k, tree(v)) for k, v in fields.items()))
-
-
-def is_version(node):
-    return isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__version__'
-
-
-def normal(text, module=False):
-    "What matters of some code: its syntax tree, or its lines if it is not plain Python (magics)."
-    try:
-        code = ast.parse(text)
-        return tree(code.body[1:] if module and ast.get_docstring(code) is not None else code.body)
-    except SyntaxError:
-        return tuple(s for l in text.splitlines() if (s := l.strip()) and not s.startswith('#'))
-
-
-def imported(text):
-    "Paths of the modules of ours that `text` names."
-    names = set(re.findall(r'\blarp_edu\.(\w+)|\bfrom\s+\.(\w+)', text))
-    many = re.findall(r'\bfrom\s+(?:larp_edu|\.)\s+import\s+(?:\(([^)]*)\)|(.*))', text)
-    words = {w for group in (*names, *many) for part in group for w in re.findall(r'\w+', part)}
-    return {
-        p
-        for w in words | {'__init__'}
-        if (p := ROOT / 'larp_edu' / f'{w}.py').exists() and w != '_modidx'
-    }
-
-
 def code_hash(nb):
-    "Hash of the cells that run, of the modules that they import, directly or not, and of the files that all these name."
+    "Hash of the cells that run and of all that they reach, see tools/freshness.py."
     off = skipped(nb)
-    cells = [
-        source(c) for i, c in enumerate(nb['cells']) if c['cell_type'] == 'code' and i not in off
-    ]
-    todo, modules = imported('\n'.join(cells)), {}
-    while todo:
-        p = todo.pop()
-        modules[p] = p.read_text(encoding='utf-8')
-        todo |= imported(modules[p]) - modules.keys()
-    text = '\n'.join([*cells, *modules.values()])
-    files = [
-        p
-        for pattern in ('larp_edu/assets/*', 'results/*.json', 'images/*')
-        for p in sorted(ROOT.glob(pattern))
-        if p.is_file() and re.search(rf'(?<!\w){re.escape(p.stem)}(?!\w)', text)
-    ]
-    code = [n for c in cells if (n := normal(c))]
-    code += [(p.name, normal(modules[p], module=True)) for p in sorted(modules)]
-    return digest([*code, *((p.name, hashlib.sha256(p.read_bytes()).hexdigest()) for p in files)])
+    code = (i for i, c in enumerate(nb['cells']) if c['cell_type'] == 'code' and i not in off)
+    return freshness.page_hash(ROOT, nb, [source(nb['cells'][i]) for i in code])
+
+
+def cell_hash(text):
+    "Hash of one cell that a plain run skips."
+    return freshness.digest(freshness.normal_cell(text))
 
 
 # ---- run
 
 
 def run(path, flags=''):
-    "Run notebook `path` in a process of its own, in nbs/, and write it back; return the seconds. Raises if a cell fails."
+    "Run a notebook in a process of its own, in nbs/, and write it back; return the seconds."
     import nbformat
     from nbclient import NotebookClient
 
     nb = nbformat.read(path, 4)
     old, off = nb.metadata.get('larp_edu', {}).get('kept', {}), skipped(nb, flags)
-    kept = {}  # id of a flagged cell -> hash of its code when it last ran: now, in Jupyter (it has a count then), or before
+    kept = {}  # id of a flagged cell -> hash of its code when it last ran, which may be long ago
     for i in skipped(nb):
         c = nb.cells[i]
         fresh = i not in off or c.execution_count or c.id not in old
-        kept[c.id] = digest(normal(c.source)) if fresh else old[c.id]
+        kept[c.id] = cell_hash(c.source) if fresh else old[c.id]
     for i in off:
         nb.cells[i].metadata.tags = ['skip-execution']
     start = time.time()
@@ -192,7 +148,7 @@ BAR = re.compile(r'\d+%\||\d+(it|s/it|it/s)?\s*\[\d\d:\d\d')  # a line of tqdm
 
 
 def tidy(output, alt=None):
-    "Clean one output in place: no progress bars, no paths of this machine, alt text; False if nothing is left of it."
+    "Clean an output in place: no progress bars, no paths, alt text; False if nothing is left."
     data = output.get('data', {})
     if any('widget' in mime for mime in data):
         return False
@@ -281,7 +237,7 @@ def problems(path):
         if (
             outputs
             and i - 1 in off
-            and ours.get('kept', {}).get(c.get('id')) != digest(normal(source(c)))
+            and ours.get('kept', {}).get(c.get('id')) != cell_hash(source(c))
         ):
             say('stale output: this cell, which a plain run skips, changed after it ran')
         for o in outputs:

@@ -1,6 +1,9 @@
-"""Write README.md from index.ipynb: its prose, code and stored outputs; nothing is run. `--check` only compares.
+"""Write README.md from index.ipynb: its prose, code and stored outputs; nothing is run.
 
-A cell that starts with `#| hide`, `#| include: false` or `#| export` is left out; `#| echo: false` leaves out its code only.
+    python tools/readme.py [--check]     --check only compares
+
+A cell that starts with `#| hide`, `#| include: false` or `#| export` is left out; `#| echo: false`
+leaves out its code only.
 """
 
 import re, shutil, sys
