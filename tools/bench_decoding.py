@@ -1,35 +1,52 @@
-"""Windows of 16 frames at 128 x 128 per CPU second, by decoder: PyAV (ours), imageio, torchcodec, and shards. Figures go to results/decoding.json.
+"""Windows of 16 frames at 128 x 128 per CPU second, by decoder: PyAV (ours), others, and shards.
 
 python tools/bench_decoding.py CLIP.avi [CLIP.avi ...] [--seconds 10]
-CLIP: films in the format of UCF101. Films in the format of Kinetics (340 x 256, H.264, 300 frames) are made from them in a temporary folder.
-imageio and torchcodec are measured where they can be imported, else 'not run'."""
+CLIP: films in the format of UCF101. Films in the format of Kinetics (340 x 256, H.264, 300 frames)
+are made from them in a temporary folder. imageio and torchcodec are measured where they can be
+imported, else 'not run'. Figures go to results/decoding.json."""
 
-import argparse, json, random, tempfile, time
+import argparse
+import json
+import random
+import tempfile
+import time
 from pathlib import Path
-import av, numpy as np, torch
+import av
+import numpy as np
+import torch
+from larp_edu.clips import resize_crop, to_float
 from larp_edu.machine import provenance
 from larp_edu.shards import Shards, VideoIndex, read_window, write_shards
-from larp_edu.clips import resize_crop, to_float
 from larp_edu.video import _decode, read_video
 
-ROOT, T, S = Path(__file__).resolve().parent.parent, 16, 128
+ROOT = Path(__file__).resolve().parent.parent
+FRAMES = 16
+SIZE = 128
 
 
 def kinetics_shaped(source, path, frames=300):
     "The film `source`, to and fro, as 340 x 256 H.264 with `frames` frames."
-    x = read_video(source)[0].numpy()
+    pictures = read_video(source)[0].numpy()
+    there = list(range(len(pictures)))
+    to_and_fro = there + there[-2:0:-1]
     with av.open(str(path), 'w') as out:
-        v = out.add_stream('libx264', rate=30)
-        v.width, v.height, v.pix_fmt, v.options = 340, 256, 'yuv420p', {'crf': '23'}
+        stream = out.add_stream('libx264', rate=30)
+        stream.width = 340
+        stream.height = 256
+        stream.pix_fmt = 'yuv420p'
+        stream.options = {'crf': '23'}
         for t in range(frames):
-            k = t % (2 * len(x) - 2)
-            k = k if k < len(x) else 2 * len(x) - 2 - k
-            out.mux(v.encode(av.VideoFrame.from_ndarray(x[k], format='rgb24').reformat(340, 256)))
-        out.mux(v.encode())
+            picture = pictures[to_and_fro[t % len(to_and_fro)]]
+            frame = av.VideoFrame.from_ndarray(picture, format='rgb24')
+            out.mux(stream.encode(frame.reformat(340, 256)))
+        out.mux(stream.encode())
 
 
-def pyav(path, start, entry):
-    return read_window(path, start, T, entry, S)
+# ---- readers: functions (path, start, index entry) -> clip (3, FRAMES, SIZE, SIZE)
+
+
+def pyav_reader(path, start, entry):
+    return read_window(path, start, FRAMES, entry, SIZE)
 
 
 def imageio_reader():
@@ -37,8 +54,8 @@ def imageio_reader():
 
     def read(path, start, entry):
         with iio.imopen(path, 'r', plugin='pyav') as f:
-            frames = [f.read(index=k) for k in range(start, start + T)]
-        return resize_crop(to_float(np.stack(frames)), S)
+            frames = [f.read(index=k) for k in range(start, start + FRAMES)]
+        return resize_crop(to_float(np.stack(frames)), SIZE)
 
     return read
 
@@ -47,37 +64,100 @@ def torchcodec_reader():
     from torchcodec.decoders import VideoDecoder
 
     def read(path, start, entry):
-        frames = (
-            VideoDecoder(str(path), num_ffmpeg_threads=1).get_frames_in_range(start, start + T).data
-        )
-        return resize_crop(to_float(frames.permute(0, 2, 3, 1).contiguous()), S)
+        decoder = VideoDecoder(str(path), num_ffmpeg_threads=1)
+        frames = decoder.get_frames_in_range(start, start + FRAMES).data
+        return resize_crop(to_float(frames.permute(0, 2, 3, 1).contiguous()), SIZE)
 
     return read
 
 
-def rate(read, index, files, seconds, check=True, seed=0):
-    "(windows per CPU second, share of 20 windows that equal a full decode within rounding)."
-    r = random.Random(seed)
-    draw = lambda: (f := r.choice(files), r.randrange(index[f].frames - T))
-    exact = 0
-    for _ in range(20 if check else 0):
-        f, s = draw()
-        full = list(_decode(index.root / f))[s : s + T]
-        exact += (
-            (read(index.root / f, s, index[f]) - resize_crop(to_float(torch.stack(full)), S))
-            .abs()
-            .mean()
-            < 0.004
-        ).item()
-    count, start = 0, time.process_time()
+def shard_reader(shards, files):
+    number = {file: i for i, file in enumerate(files)}
+
+    def read(path, start, entry):
+        return shards.read(number[path.name], start, FRAMES)
+
+    return read
+
+
+# ---- measuring
+
+
+class Draws:
+    "Endless random (file, start) of windows, from a seed."
+
+    def __init__(self, index, files, seed=0):
+        self.index = index
+        self.files = files
+        self.random = random.Random(seed)
+
+    def __call__(self):
+        file = self.random.choice(self.files)
+        return file, self.random.randrange(self.index[file].frames - FRAMES)
+
+
+def is_exact(read, index, file, start):
+    "Whether a window equals the same frames of a full decode, within rounding."
+    frames = list(_decode(index.root / file))[start : start + FRAMES]
+    wanted = resize_crop(to_float(torch.stack(frames)), SIZE)
+    difference = read(index.root / file, start, index[file]) - wanted
+    return difference.abs().mean().item() < 0.004
+
+
+def rate(read, index, files, seconds, check=True):
+    "A row: windows per CPU second, and how many of 20 windows are exact."
+    draw = Draws(index, files)
+    row = {}
+    if check:
+        exact = sum(is_exact(read, index, *draw()) for _ in range(20))
+    count = 0
+    start = time.process_time()
     while time.process_time() - start < seconds:
-        f, s = draw()
-        read(index.root / f, s, index[f])
+        file, first = draw()
+        read(index.root / file, first, index[file])
         count += 1
-    return dict(
-        windows_per_cpu_second=round(count / (time.process_time() - start), 1),
-        **(dict(exact=f'{exact} of 20') if check else {}),
-    )
+    row['windows_per_cpu_second'] = round(count / (time.process_time() - start), 1)
+    if check:
+        row['exact'] = f'{exact} of 20'
+    return row
+
+
+def measure(folder, seconds):
+    "{reader: row} for the films in a folder; what is missing or fails is 'not run'."
+    files = sorted(path.name for path in folder.iterdir())
+    index = VideoIndex(folder, files, folder.with_suffix('.json'))
+    files = [file for file in files if not index[file].error]
+    place = folder.with_name(f'{folder.name}-shards')
+    write_shards([(file, 0) for file in files], index, place, SIZE)
+    shards = Shards(place)
+    readers = {
+        'PyAV (read_window)': lambda: pyav_reader,
+        'imageio, plugin pyav': imageio_reader,
+        'torchcodec': torchcodec_reader,
+        'shards': lambda: shard_reader(shards, files),
+    }
+    rows = {}
+    for name, make in readers.items():
+        try:
+            rows[name] = rate(make(), index, files, seconds, check=name != 'shards')
+        except (ImportError, RuntimeError, OSError) as e:
+            rows[name] = f'not run ({type(e).__name__})'
+        print(folder.name, name, rows[name], flush=True)
+    rows['shards against films, dB'] = shards_against_films(shards, index, files)
+    size = sum(path.stat().st_size for path in place.glob('*.tar'))
+    frames = sum(index[file].frames for file in files)
+    rows['bytes per frame in shards'] = round(size / frames)
+    return rows
+
+
+def shards_against_films(shards, index, files):
+    "Decibels between a window from each film and the same from its shard, on average."
+    db = []
+    for i, file in enumerate(files):
+        film = read_window(index.root / file, 5, FRAMES, index[file], SIZE)
+        mse = (film - shards.read(i, 5, FRAMES)).square().mean()
+        db.append(-10 * mse.log10())
+    return round(float(np.mean(db)), 1)
 
 
 def main():
@@ -87,65 +167,29 @@ def main():
     p.add_argument('clips', nargs='+', type=Path)
     p.add_argument('--seconds', type=float, default=10)
     p.add_argument('--out', type=Path, default=ROOT / 'results/decoding.json')
-    a = p.parse_args()
+    args = p.parse_args()
     torch.set_num_threads(1)
-    tmp = Path(tempfile.mkdtemp())
-    (tmp / 'kinetics').mkdir()
-    (tmp / 'ucf101').mkdir()
-    for c in a.clips:
-        (tmp / 'ucf101' / c.name).symlink_to(c.resolve())
-        kinetics_shaped(c, tmp / 'kinetics' / f'{c.stem}.mp4')
-    rows = {}
+    folder = Path(tempfile.mkdtemp())
     for shape in ('ucf101', 'kinetics'):
-        files = sorted(f.name for f in (tmp / shape).iterdir())
-        index = VideoIndex(tmp / shape, files, tmp / f'{shape}.json')
-        files = [f for f in files if not index[f].error]
-        clips = [(f, 0) for f in files]
-        write_shards(clips, index, tmp / f'{shape}-shards', S)
-        shards = Shards(tmp / f'{shape}-shards')
-        readers = {
-            'PyAV (read_window)': lambda: pyav,
-            'imageio, plugin pyav': imageio_reader,
-            'torchcodec': torchcodec_reader,
-            'shards': lambda: (
-                lambda path, start, entry: shards.read(files.index(path.name), start, T)
-            ),
-        }
-        rows[shape] = {}
-        for name, make in readers.items():
-            try:
-                rows[shape][name] = rate(make(), index, files, a.seconds, check=name != 'shards')
-            except (ImportError, RuntimeError, OSError) as e:
-                rows[shape][name] = f'not run ({type(e).__name__})'
-            print(shape, name, rows[shape][name], flush=True)
-        raw = [read_window(index.root / f, 5, T, index[f], S) for f in files]
-        packed = [shards.read(i, 5, T) for i in range(len(files))]
-        rows[shape]['shards against films, dB'] = round(
-            float(np.mean([-10 * (x - y).square().mean().log10() for x, y in zip(raw, packed)])), 1
-        )
-        rows[shape]['bytes per frame in shards'] = round(
-            sum(p.stat().st_size for p in (tmp / f'{shape}-shards').glob('*.tar'))
-            / sum(index[f].frames for f in files)
-        )
+        (folder / shape).mkdir()
+    for clip in args.clips:
+        (folder / 'ucf101' / clip.name).symlink_to(clip.resolve())
+        kinetics_shaped(clip, folder / 'kinetics' / f'{clip.stem}.mp4')
+    rows = {shape: measure(folder / shape, args.seconds) for shape in ('ucf101', 'kinetics')}
     made = provenance()
-    a.out.write_text(
-        json.dumps(
-            dict(
-                what=f'windows of {T} frames at {S} x {S} per CPU second, one thread',
-                films=len(a.clips),
-                seconds=a.seconds,
-                seed=0,
-                date=made['date'],
-                commit=made['commit'],
-                processor=made['hardware']['processor'],
-                av=av.__version__,
-                rows=rows,
-            ),
-            indent=1,
-        )
-        + '\n'
+    report = dict(
+        what=f'windows of {FRAMES} frames at {SIZE} x {SIZE} per CPU second, one thread',
+        films=len(args.clips),
+        seconds=args.seconds,
+        seed=0,
+        date=made['date'],
+        commit=made['commit'],
+        processor=made['hardware']['processor'],
+        av=av.__version__,
+        rows=rows,
     )
-    print('wrote', a.out)
+    args.out.write_text(json.dumps(report, indent=1) + '\n')
+    print('wrote', args.out)
 
 
 if __name__ == '__main__':

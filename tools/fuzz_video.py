@@ -1,17 +1,28 @@
-"""Spoil a video file in many ways and read it: no crash, no hang, no raw error, no unbounded memory. Figures go to results/fuzz.json.
+"""Spoil a video file in many ways and read it: no crash, hang, raw error or unbounded memory.
 
-python tools/fuzz_video.py CLIP [CLIP ...] [--count 500] [--seed 0]   CLIP: real videos; nothing of them is kept"""
+python tools/fuzz_video.py CLIP [CLIP ...] [--count 500] [--seed 0]
+CLIP: real videos; nothing of them is kept. Figures go to results/fuzz.json."""
 
-import argparse, collections, datetime, json, multiprocessing as mp, random, resource, tempfile, time
+import argparse
+import collections
+import datetime
+import json
+import multiprocessing
+import random
+import resource
+import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+KINDS = 'bits', 'bytes', 'header', 'cut', 'zeros', 'repeat', 'swap', 'drop', 'noise'
 
 
 def spoil(data, r):
-    "One random corruption of `data` (bytes): (name, new bytes)."
-    data, n = bytearray(data), len(data)
-    kind = r.choice(('bits', 'bytes', 'header', 'cut', 'zeros', 'repeat', 'swap', 'drop', 'noise'))
+    "One random corruption of `data` (bytes) by the generator `r`: (name, new bytes)."
+    data = bytearray(data)
+    n = len(data)
+    kind = r.choice(KINDS)
     a = r.randrange(n)
     b = min(n, a + r.choice((16, 300, 5000, 50_000)))
     if kind == 'bits':
@@ -39,34 +50,101 @@ def spoil(data, r):
     return kind, bytes(data)
 
 
-def worker(pipe):
+# ---- a process that reads, and may die
+
+
+def read_file(path):
+    "What came of indexing a file and reading two windows, and the number of its frames."
+    from larp_edu.shards import index_entry, read_window
+
+    entry = index_entry(path)
+    if entry.error:
+        return 'reported by the index', entry.frames
+    try:
+        for start in (0, max(0, entry.frames - 20)):
+            read_window(path, start, 16, entry, 64)
+    except (ValueError, OSError):
+        return 'reported by the reader', entry.frames
+    return 'read', entry.frames
+
+
+def serve(pipe):
     "Read each file named on the pipe: answer (what came of it, frames, peak memory in MB)."
     import torch
 
     torch.set_num_threads(1)
-    from larp_edu.shards import index_entry, read_window
-
     while path := pipe.recv():
         try:
-            entry, outcome = index_entry(path), 'reported by the index'
-            if not entry.error:
-                outcome = 'read'
-                try:
-                    for start in (0, max(0, entry.frames - 20)):
-                        read_window(path, start, 16, entry, 64)
-                except (ValueError, OSError):
-                    outcome = 'reported by the reader'
-            answer = outcome, entry.frames
+            answer = read_file(path)
         except Exception as e:
             answer = f'raw {type(e).__name__}: {e}'[:120], 0
         pipe.send((*answer, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
-def start():
-    here, there = mp.Pipe()
-    p = mp.Process(target=worker, args=(there,), daemon=True)
-    p.start()
-    return p, here
+class Reader:
+    "The process behind a pipe; a new one after a crash or a hang."
+
+    def __init__(self):
+        self.pipe, there = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=serve, args=(there,), daemon=True)
+        self.process.start()
+        there.close()  # so that a crash of the process ends the pipe
+
+    def read(self, path, seconds):
+        "(outcome, peak memory in MB or 0)."
+        try:
+            self.pipe.send(str(path))
+            if not self.pipe.poll(seconds):
+                return 'hang', 0.0
+            outcome, _, memory = self.pipe.recv()
+            return outcome, memory
+        except (EOFError, BrokenPipeError):
+            return 'crash', 0.0
+
+
+def fuzz(clips, count, seed, timeout):
+    "The report on `count` corruptions of the files `clips`."
+    r = random.Random(seed)
+    tally = collections.Counter()  # by kind and outcome
+    total = collections.Counter()  # by outcome
+    bad = []
+    slowest = peak = 0.0
+    folder = Path(tempfile.mkdtemp())
+    reader = Reader()
+    # a whole file first, which also pays for the imports
+    outcome, base = reader.read(clips[0], 60)
+    assert outcome == 'read', outcome
+    for i in range(1, count + 1):
+        clip = clips[i % len(clips)]
+        kind, data = spoil(clip.read_bytes(), r)
+        path = folder / f'{i}{clip.suffix}'
+        path.write_bytes(data)
+        begin = time.perf_counter()
+        outcome, memory = reader.read(path, timeout)
+        slowest = max(slowest, time.perf_counter() - begin)
+        peak = max(peak, memory)
+        tally[f'{kind}: {outcome}'] += 1
+        total[outcome] += 1
+        if outcome in ('crash', 'hang') or outcome.startswith('raw'):
+            bad.append(dict(number=i, kind=kind, outcome=outcome))
+            print(bad[-1])
+        if outcome in ('crash', 'hang'):
+            reader.process.kill()
+            reader = Reader()
+        path.unlink()
+    return dict(
+        what='random corruptions of real clips: index, then two windows of 16 frames',
+        count=count,
+        clips=len(clips),
+        seed=seed,
+        date=datetime.date.today().isoformat(),
+        outcomes=dict(total),
+        by_kind=dict(sorted(tally.items())),
+        bad=bad,
+        slowest_s=round(slowest, 2),
+        memory_whole_mb=round(base),
+        memory_peak_mb=round(peak),
+    )
 
 
 def main():
@@ -78,61 +156,11 @@ def main():
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--timeout', type=float, default=10)
     p.add_argument('--out', type=Path, default=ROOT / 'results/fuzz.json')
-    a = p.parse_args()
-    r, tally, slowest, peak, bad = random.Random(a.seed), collections.Counter(), 0.0, 0.0, []
-    process, pipe = start()
-    folder = Path(tempfile.mkdtemp())
-    base = None
-    for i in range(a.count + 1):
-        clip = a.clips[i % len(a.clips)]
-        kind, data = spoil(clip.read_bytes(), r) if i else ('whole', clip.read_bytes())
-        path = folder / f'{i}{clip.suffix}'
-        path.write_bytes(data)
-        begin = time.perf_counter()
-        try:
-            pipe.send(str(path))
-            outcome = pipe.recv() if pipe.poll(a.timeout if i else 60) else ('hang', 0, 0.0)
-        except (EOFError, BrokenPipeError):
-            outcome = 'crash', 0, 0.0
-        if not i:
-            base = outcome[2]
-            assert outcome[0] == 'read', outcome
-            path.unlink()
-            continue  # the whole file, which also pays for the imports
-        slowest, peak = max(slowest, time.perf_counter() - begin), max(peak, outcome[2])
-        tally[f'{kind}: {outcome[0]}'] += 1
-        if outcome[0] in ('crash', 'hang') or outcome[0].startswith('raw'):
-            bad.append(dict(number=i, kind=kind, outcome=outcome[0]))
-            print(bad[-1])
-        if outcome[0] in ('crash', 'hang'):
-            process.kill()
-            process, pipe = start()
-        path.unlink()
-    total = collections.Counter()
-    [total.update({k.partition(': ')[2]: v}) for k, v in tally.items()]
-    report = dict(
-        what='random corruptions of real clips: index, then two windows of 16 frames',
-        count=a.count,
-        clips=len(a.clips),
-        seed=a.seed,
-        date=datetime.date.today().isoformat(),
-        outcomes=dict(total),
-        by_kind=dict(sorted(tally.items())),
-        bad=bad,
-        slowest_s=round(slowest, 2),
-        memory_whole_mb=round(base),
-        memory_peak_mb=round(peak),
-    )
-    a.out.write_text(json.dumps(report, indent=1) + '\n')
-    print(
-        json.dumps(
-            {
-                k: report[k]
-                for k in ('outcomes', 'bad', 'slowest_s', 'memory_whole_mb', 'memory_peak_mb')
-            },
-            indent=1,
-        )
-    )
+    args = p.parse_args()
+    report = fuzz(args.clips, args.count, args.seed, args.timeout)
+    args.out.write_text(json.dumps(report, indent=1) + '\n')
+    shown = 'outcomes', 'bad', 'slowest_s', 'memory_whole_mb', 'memory_peak_mb'
+    print(json.dumps({key: report[key] for key in shown}, indent=1))
 
 
 if __name__ == '__main__':
