@@ -8,16 +8,21 @@ __all__ = ['FrameNet', 'PerceptualLoss', 'LPIPS', 'Discriminator', 'critic_loss'
 # %% ../nbs/15_losses.ipynb #imports0
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from .transformer import Block, PatchEmbed, init_weights, patch_grid, sincos_3d
 
 # %% ../nbs/15_losses.ipynb #ecf8b395
 class FrameNet(nn.Module):
-    """A small 2-D convolutional classifier of single frames (B, 3, H, W) in [0, 1] whose features compare pictures.
+    """A small 2-D convolutional classifier of single frames whose features compare pictures.
 
-    `features` returns a list of three maps; `forward` the logits it was trained on. The toy stand-in for LPIPS' VGG."""
+    `forward`: frames (B, 3, H, W) in [0, 1] -> the logits (B, classes) that it is trained on. The
+    toy stand-in for LPIPS' VGG."""
 
-    def __init__(self, classes=18, width=24):
+    def __init__(
+        self,
+        classes: int = 18,  # 3 shapes x 6 hues
+        width: int = 24,  # channels of the first of three stages; each next one has twice as many
+    ):
         super().__init__()
         self.config = dict(classes=classes, width=width)
 
@@ -29,80 +34,96 @@ class FrameNet(nn.Module):
         )
         self.head = nn.Linear(4 * width, classes)
 
-    def features(self, x):
+    def features(self, x: Tensor) -> list[Tensor]:
+        "Frames (B, 3, H, W) in [0, 1] -> three maps (B, C, h, w), each half as large as the last."
         out, x = [], x - 0.5
         for stage in self.stages:
             x = stage(x)
             out.append(x)
         return out
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
+        "Frames (B, 3, H, W) -> logits (B, classes)."
         return self.head(self.features(x)[-1].amax((2, 3)))
 
 # %% ../nbs/15_losses.ipynb #080b7b7b
+def _frames(clip):
+    "(B, 3, T, H, W) -> (B*T, 3, H, W)."
+    return clip.transpose(1, 2).flatten(0, 1)
+
+
 class PerceptualLoss(nn.Module):
-    """Distance of unit-length features, clip (B, 3, T, H, W) against clip, mean over frames -> scalar (LPIPS without its learned weights).
+    "Distance of unit-length features, mean over frames (LPIPS without its learned weights)."
 
-    `net`: a frozen module with `features(frames) -> list of (B, C, h, w)`."""
-
-    def __init__(self, net):
+    def __init__(
+        self,
+        net: nn.Module,  # has `features(frames) -> list of (B, C, h, w)`; frozen here
+    ):
         super().__init__()
         self.net = net.eval().requires_grad_(False)
 
-    def train(self, mode=True):
-        return super().train(False)  # batch statistics stay frozen
+    def train(self, mode: bool = True) -> 'PerceptualLoss':
+        "Stay in evaluation mode, whatever `mode` says: batch statistics must not drift."
+        return super().train(False)
 
-    def forward(self, recon, clip):
-        frames = lambda x: x.transpose(1, 2).flatten(0, 1)  # (B*T, 3, H, W)
+    def forward(self, recon: Tensor, clip: Tensor) -> Tensor:
+        "Two batches of clips (B, 3, T, H, W) in [0, 1] -> scalar, at least 0."
         loss = 0.0
-        for a, b in zip(self.net.features(frames(recon)), self.net.features(frames(clip))):
+        for a, b in zip(self.net.features(_frames(recon)), self.net.features(_frames(clip))):
             loss = loss + (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean()
         return loss
 
 # %% ../nbs/15_losses.ipynb #2d2a7969
 class LPIPS(nn.Module):
-    "LPIPS with VGG16 on the frames of two clips (B, 3, T, H, W) in [0, 1]; needs the optional `lpips` package (and its weights)."
+    "LPIPS with VGG16 (Zhang et al. 2018). Raises ImportError without the optional package `lpips`."
 
     def __init__(self):
         super().__init__()
         try:
             import lpips
-        except (
-            ImportError,
-            RuntimeError,
-        ) as e:  # RuntimeError: a torchvision built for another torch
+        # RuntimeError: a torchvision that was built for another torch
+        except (ImportError, RuntimeError) as e:
             raise ImportError(
-                f'LPIPS needs `pip install lpips` and a working torchvision ({e}); PerceptualLoss needs neither'
+                f'LPIPS needs `pip install lpips` and a working torchvision ({e}); '
+                'PerceptualLoss needs neither'
             ) from e
         self.net = lpips.LPIPS(net='vgg', verbose=False).eval().requires_grad_(False)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> 'LPIPS':
+        "Stay in evaluation mode, whatever `mode` says."
         return super().train(False)
 
-    def forward(self, recon, clip):
-        frames = lambda x: x.transpose(1, 2).flatten(0, 1)
-        return self.net(frames(recon), frames(clip), normalize=True).mean()
+    def forward(self, recon: Tensor, clip: Tensor) -> Tensor:
+        "Two batches of clips (B, 3, T, H, W) in [0, 1] -> scalar, mean over frames."
+        return self.net(_frames(recon), _frames(clip), normalize=True).mean()
 
 # %% ../nbs/15_losses.ipynb #98a07012
 class Discriminator(nn.Module):
-    """Transformer critic: clip (B, 3, T, H, W) in [0, 1] -> one logit per clip (B,), high for real (LARP appendix).
+    """Transformer critic: clip (B, 3, T, H, W) in [0, 1] -> one logit per clip, high for real.
 
-    Patch tokens with fixed positions, a class token in front, pre-norm blocks, LayerNorm, a linear map."""
+    Patch tokens with fixed positions, a class token in front, pre-norm blocks, LayerNorm, a linear
+    map (LARP appendix)."""
 
-    def __init__(self, clip_size, patch, dim=512, depth=12, heads=8, eps=1e-5):
+    def __init__(
+        self,
+        clip_size: tuple[int, int, int],  # frames, rows, columns
+        patch: tuple[int, int, int],  # frames, rows, columns of one patch
+        dim: int = 512,
+        depth: int = 12,  # blocks
+        heads: int = 8,
+        eps: float = 1e-5,  # layer-norm constant of the blocks
+    ):
         super().__init__()
         self.embed = PatchEmbed(patch, dim)
-        self.register_buffer(
-            'positions',
-            sincos_3d(patch_grid(clip_size, patch), dim).float()[None],
-            persistent=False,
-        )
+        positions = sincos_3d(patch_grid(clip_size, patch), dim).float()[None]
+        self.register_buffer('positions', positions, persistent=False)
         self.token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
         self.blocks = nn.ModuleList(Block(dim, heads, eps=eps) for _ in range(depth))
         self.norm, self.out = nn.LayerNorm(dim, eps=1e-6), nn.Linear(dim, 1)
         self.apply(init_weights)
 
-    def forward(self, clip):
+    def forward(self, clip: Tensor) -> Tensor:
+        "Clips (B, 3, T, H, W) -> logits (B,). Raises ValueError unless patches fill each side."
         x = self.embed(clip)
         x = torch.cat([self.token.expand(len(x), -1, -1), x + self.positions[:, : x.shape[1]]], 1)
         for block in self.blocks:
@@ -110,37 +131,48 @@ class Discriminator(nn.Module):
         return self.out(self.norm(x[:, 0]))[:, 0]
 
 # %% ../nbs/15_losses.ipynb #f3d9f999
-def critic_loss(real, fake, noise=(None, None)):
-    """Non-saturating loss of the discriminator with one-sided noise on its targets; logits (B,), (B,) -> scalar.
-
-    Targets: real 1 - .15|N|, at least .7; fake .15|N|, at most .3. `noise`: two standard normal tensors, drawn if None."""
-    draw = lambda logits, n: 0.15 * (torch.randn_like(logits) if n is None else n).abs()
-    target_real, target_fake = (
-        (1 - draw(real, noise[0])).clamp(min=0.7),
-        draw(fake, noise[1]).clamp(max=0.3),
-    )
-    return F.binary_cross_entropy_with_logits(
-        real, target_real
-    ) + F.binary_cross_entropy_with_logits(fake, target_fake)
+def _softening(logits, noise):
+    "How far the targets stand from 1 or 0: .15 |N|."
+    if noise is None:
+        noise = torch.randn_like(logits)
+    return 0.15 * noise.abs()
 
 
-def adversarial_loss(fake):
+def critic_loss(
+    real: Tensor,  # logits (B,) of real clips
+    fake: Tensor,  # logits (B,) of reconstructions
+    noise: tuple[Tensor | None, Tensor | None] = (None, None),  # two standard normals; None: drawn
+) -> Tensor:
+    """Loss of the discriminator: cross-entropy with one-sided noise on its targets; scalar.
+
+    Targets (LARP appendix): real 1 - .15|N|, at least .7; fake .15|N|, at most .3."""
+    target_real = (1 - _softening(real, noise[0])).clamp(min=0.7)
+    target_fake = _softening(fake, noise[1]).clamp(max=0.3)
+    loss_real = F.binary_cross_entropy_with_logits(real, target_real)
+    return loss_real + F.binary_cross_entropy_with_logits(fake, target_fake)
+
+
+def adversarial_loss(fake: Tensor) -> Tensor:
     "What the tokenizer minimises: -mean log sigmoid of the logits (B,) of its reconstructions."
     return F.softplus(-fake).mean()
 
 # %% ../nbs/15_losses.ipynb #678ea00d
 class LeCam(nn.Module):
-    """LeCam regulariser: keeps each side's logits near the running mean of the other's; (real, fake) logits -> scalar.
+    """LeCam regulariser: keeps each side's logits near the running mean of the other's.
 
-    relu(mean real - ema fake)^2 + relu(ema real - mean fake)^2; the running means (decay .999) move in training only."""
+    relu(mean real - ema fake)^2 + relu(ema real - mean fake)^2 (Tseng et al. 2021)."""
 
-    def __init__(self, decay=0.999):
+    def __init__(
+        self,
+        decay: float = 0.999,  # of the running means, which move in training only
+    ):
         super().__init__()
         self.decay = decay
         self.register_buffer('real', torch.zeros(()))
         self.register_buffer('fake', torch.zeros(()))
 
-    def forward(self, real, fake):
+    def forward(self, real: Tensor, fake: Tensor) -> Tensor:
+        "Logits (B,) of real clips and of reconstructions -> scalar."
         if self.training:
             self.real.lerp_(real.detach().mean(), 1 - self.decay)
             self.fake.lerp_(fake.detach().mean(), 1 - self.decay)
