@@ -1,39 +1,36 @@
-"""Kill real training runs with SIGKILL at random moments, let them go on, and compare with a run that was left alone: `python tools/survive.py`.
+"""Kill real training runs at random moments, let them go on, and compare with one left alone.
 
-For one process and for two (torchrun), three kills each, a checkpoint after every step, so that many kills fall into the writing of one.
-Writes results/survival.json."""
+    python tools/survive.py
 
-import argparse, json, os, random, signal, subprocess, sys, tempfile, time
+SIGKILL, three times a run, for one process and for two (torchrun); a checkpoint after every step,
+so that many kills fall into the writing of one. Writes results/survival.json.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
-from larp_edu.machine import provenance
 from larp_edu.files import load_tensors
+from larp_edu.machine import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def start(folder, processes, steps, save_every):
-    launch = (
-        ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(processes)]
-        if processes > 1
-        else []
-    )
-    words = [
-        '-m',
-        'larp_edu.train',
-        'tokenizer',
-        '--out',
-        str(folder),
-        '--steps',
-        str(steps),
-        '--save-every',
-        str(save_every),
-        '--log-every',
-        '1',
-    ]
-    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    "Start the training of the miniature tokenizer; the running command."
+    launch = ['torch.distributed.run', '--standalone', '--nproc_per_node', str(processes), '-m']
+    words = ['larp_edu.cli', 'train', 'tokenizer', 'mini', '--out', str(folder)]
+    words += ['--train.steps', str(steps), '--train.save-every', str(save_every)]
+    words += ['--train.log-every', '1']
     return subprocess.Popen(
-        [sys.executable, *launch, *words],
-        env=env,
+        [sys.executable, '-m', *(launch if processes > 1 else []), *words],
+        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -48,22 +45,38 @@ def finish(run):
 
 
 def kill_all(run, folder):
-    "SIGKILL to every process of the run: those that have its folder on their command line (torchrun's workers are in sessions of their own)."
+    """SIGKILL to every process of the run: those with its folder on their command line.
+
+    (torchrun's workers are in sessions of their own.)"""
     for pid in [int(p) for p in os.listdir('/proc') if p.isdigit()]:
         try:
             if str(folder).encode() in Path(f'/proc/{pid}/cmdline').read_bytes():
                 os.kill(pid, signal.SIGKILL)
-        except (OSError, ProcessLookupError):
+        except OSError:
             pass
     run.communicate()
 
 
 def rows(folder):
+    "The steps in the log so far."
     path = folder / 'log.jsonl'
-    return (
-        [json.loads(l)['step'] for l in path.read_text().splitlines() if l.endswith('}')]
-        if path.exists()
-        else []
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines()
+    return [json.loads(line)['step'] for line in lines if line.endswith('}')]
+
+
+def kill_at(step, run, folder, pause):
+    "Kill a run soon after it has logged a step; what it left behind."
+    limit = time.monotonic() + 120
+    while max(rows(folder), default=0) < step and time.monotonic() < limit and run.poll() is None:
+        time.sleep(0.002)
+    time.sleep(pause)
+    kill_all(run, folder)
+    return dict(
+        log=max(rows(folder)),
+        checkpoint=load_tensors(folder / 'checkpoint.safetensors')[1]['step'],
+        half_written=len(list(folder.glob('.*.part'))),
     )
 
 
@@ -74,37 +87,22 @@ def trial(processes, steps=60, kills=3, save_every=1, seed=0):
         whole, broken = Path(tmp) / 'whole', Path(tmp) / 'broken'
         finish(start(whole, processes, steps, save_every))
         killed = []
-        for at in sorted(draw.sample(range(2, steps - 2), kills)):
-            run, limit = start(broken, processes, steps, save_every), time.monotonic() + 120
-            while (
-                max(rows(broken), default=0) < at
-                and time.monotonic() < limit
-                and run.poll() is None
-            ):
-                time.sleep(0.002)
-            time.sleep(draw.random() * 0.15)
-            kill_all(run, broken)
-            kept = load_tensors(broken / 'checkpoint.safetensors')[1]['step']
-            killed.append(
-                dict(
-                    log=max(rows(broken)),
-                    checkpoint=kept,
-                    half_written=len(list(broken.glob('.*.part'))),
-                )
-            )
+        for step in sorted(draw.sample(range(2, steps - 2), kills)):
+            run = start(broken, processes, steps, save_every)
+            killed.append(kill_at(step, run, broken, draw.random() * 0.15))
             print(processes, 'processes:', killed[-1], flush=True)
         finish(start(broken, processes, steps, save_every))
-        a, b = (load_tensors(f / 'checkpoint.safetensors') for f in (whole, broken))
-        same = a[0].keys() == b[0].keys() and all(a[0][k].equal(b[0][k]) for k in a[0])
-        losses = [[r.get('loss') for r in m['history']] for _, m in (a, b)]
+        ends = [load_tensors(folder / 'checkpoint.safetensors') for folder in (whole, broken)]
+        (a, about_a), (b, about_b) = ends
+        losses = [[r.get('loss') for r in about['history']] for about in (about_a, about_b)]
         return dict(
             processes=processes,
             steps=steps,
             save_every=save_every,
             killed=killed,
             lost_at_most=max(k['log'] - k['checkpoint'] for k in killed),
-            tensors=len(a[0]),
-            weights_and_optimisers_equal=same,
+            tensors=len(a),
+            weights_and_optimisers_equal=a.keys() == b.keys() and all(a[k].equal(b[k]) for k in a),
             logged_losses_equal=losses[0] == losses[1],
             left_over=len(list(broken.glob('.*.part'))),
         )
@@ -118,19 +116,15 @@ def main():
     trials = [trial(processes, seed=a.seed + processes) for processes in (1, 2)]
     for t in trials:
         print({k: v for k, v in t.items() if k != 'killed'})
-    a.out.write_text(
-        json.dumps(
-            dict(
-                what='training of the miniature tokenizer, killed three times with SIGKILL and continued, against a run left alone',
-                command='python tools/survive.py',
-                seed=a.seed,
-                **provenance(),
-                trials=trials,
-            ),
-            indent=1,
-        )
-        + '\n'
+    result = dict(
+        what='training of the miniature tokenizer, killed three times with SIGKILL and continued, '
+        'against a run left alone',
+        command='python tools/survive.py',
+        seed=a.seed,
+        **provenance(),
+        trials=trials,
     )
+    a.out.write_text(json.dumps(result, indent=1) + '\n')
     if not all(t['weights_and_optimisers_equal'] and t['logged_losses_equal'] for t in trials):
         sys.exit('a continued run differs')
 
