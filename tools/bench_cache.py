@@ -1,8 +1,16 @@
-"""Time `generate` with and without the KV cache and write results/kv-cache.json: `python tools/bench_cache.py [--repeats 5]`.
+"""Time `generate` with and without the KV cache and write results/kv-cache.json.
 
-One thread, and processor seconds: on a free machine they are the time on the clock, on a busy one they still mean something."""
+    python tools/bench_cache.py [--repeats 5]
 
-import argparse, json, statistics, time
+One thread, and processor seconds: on a free machine they are the time on the clock, on a busy one
+they still mean something.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
 from pathlib import Path
 import torch
 from larp_edu.generator import ARConfig, ARTransformer
@@ -12,49 +20,52 @@ from larp_edu.sampling import generate
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def model_for(n, dim=256, depth=6, heads=8, seed=0):
-    "A generator with random weights (the output layer too, so that samples are varied) for n tokens."
-    torch.manual_seed(seed)
-    model = ARTransformer(
-        ARConfig(n_tokens=n, codes=1024, classes=9, dim=dim, depth=depth, heads=heads)
-    ).eval()
+def model_for(n: int, dim: int = 256, depth: int = 6, heads: int = 8) -> ARTransformer:
+    "A generator for n tokens, with random weights in its output layer too, so that samples vary."
+    torch.manual_seed(0)
+    config = ARConfig(n_tokens=n, codes=1024, classes=9, dim=dim, depth=depth, heads=heads)
+    model = ARTransformer(config).eval()
     torch.nn.init.normal_(model.out.weight, std=0.02)
     return model
 
 
-def timed(f):
+def timed(f: Callable) -> tuple:
+    "What `f()` returns, and its seconds on the clock and of the processor."
     wall, cpu = time.perf_counter(), time.process_time()
     out = f()
     return out, time.perf_counter() - wall, time.process_time() - cpu
 
 
-def bench(n, batch, repeats):
-    "Medians of `repeats` alternating runs, after one short warm-up; also checks that both ways give the same tokens."
+def bench(n: int, batch: int, repeats: int) -> dict:
+    """Medians of alternating runs, after one short warm-up.
+
+    Fails if the two ways do not give the same tokens."""
     model, cond = model_for(n), torch.arange(batch) % 9
     generate(model_for(8), cond, seed=0)
-    runs = {True: [], False: []}
-    for i in range(repeats):
+    wall, cpu = {True: [], False: []}, {True: [], False: []}
+    for seed in range(repeats):
         tokens = {}
         for cached in (True, False):
-            tokens[cached], wall, cpu = timed(lambda: generate(model, cond, seed=i, cached=cached))
-            runs[cached].append((wall, cpu))
-        assert tokens[True].equal(tokens[False]), (
-            f'n={n}, seed={i}: cached and uncached tokens differ'
-        )
-    m = lambda cached, k: statistics.median(r[k] for r in runs[cached])
+            made = timed(lambda: generate(model, cond, seed=seed, cached=cached))
+            tokens[cached] = made[0]
+            wall[cached].append(made[1])
+            cpu[cached].append(made[2])
+        same = tokens[True].equal(tokens[False])
+        assert same, f'n={n}, seed={seed}: cached and uncached tokens differ'
+    cached_s, uncached_s = statistics.median(cpu[True]), statistics.median(cpu[False])
     return dict(
         n=n,
         batch=batch,
-        cached_s=m(True, 1),
-        uncached_s=m(False, 1),
-        speedup=m(False, 1) / m(True, 1),
-        cached_wall_s=m(True, 0),
-        uncached_wall_s=m(False, 0),
+        cached_s=cached_s,
+        uncached_s=uncached_s,
+        speedup=uncached_s / cached_s,
+        cached_wall_s=statistics.median(wall[True]),
+        uncached_wall_s=statistics.median(wall[False]),
     )
 
 
 def main():
-    p = argparse.ArgumentParser()
+    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     p.add_argument('--repeats', type=int, default=5)
     p.add_argument('--batch', type=int, default=4)
     p.add_argument('--out', default=ROOT / 'results/kv-cache.json', type=Path)
