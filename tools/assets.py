@@ -1,52 +1,30 @@
-"""Retrain the small weights in larp_edu/assets: judge, tokenizer, generator, frame predictor, and the any-count and patchwise tokenizers of page 32_explore; hours on a CPU, resumed when killed.
+"""Retrain the small weights in larp_edu/assets; hours on a CPU, resumed when killed.
 
-python tools/assets.py [--seed 0] [--out runs/assets] [--only NAME ...]   NAME: shapenet, pair, frames, nested, patchwise"""
+    python tools/assets.py [--seed 0] [--out runs/assets] [--only NAME ...]
 
-import argparse, json
-from dataclasses import asdict, replace
+NAME: shapenet (the judge), pair (tokenizer and generator), frames (a generator that continues
+frames), nested (any number of tokens, with its generator), patchwise (a tokenizer)."""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import torch
-from larp_edu.shapeworld import ShapeWorld
-from larp_edu.metrics import psnr
-from larp_edu.story import (
-    HELD_OUT,
-    PairRecipe,
-    SHIPPED,
-    collect_clips,
-    fit_pair,
-    fit_tokenizer,
-    measure_pair,
-    recognised_share,
-)
+from torch import Tensor
+from larp_edu.files import asset, save_model, write_bytes
+from larp_edu.generator import ARTransformer
 from larp_edu.judge import ShapeNet, train_shapenet
 from larp_edu.machine import hardware
+from larp_edu.metrics import psnr
 from larp_edu.nested import NestedTokenizer
+from larp_edu.recipes import generator_recipes
 from larp_edu.sampling import hold_frame
-from larp_edu.files import asset, save_model
+from larp_edu.shapeworld import ShapeWorld
+from larp_edu.story import HELD_OUT, SHIPPED, PairRecipe, collect_clips, fit_pair
+from larp_edu.story import fit_tokenizer, measure_pair, recognised_share
 from larp_edu.tokenizer import LARPTokenizer, tokenizer_presets
-from larp_edu.files import write_bytes
-
-
-def ship(name, model, **card):
-    "Weights as fp16, with a card inside the file and beside it."
-    card = dict(card, command='make assets', hardware=hardware())
-    save_model(asset(f'{name}.safetensors'), model, half=True, **card)
-    write_bytes(asset(f'{name}.json'), (json.dumps(card, indent=1) + '\n').encode())
-
-
-def shapenet(seed, real, labels, folder):
-    net = train_shapenet(steps=1000, seed=seed)
-    ship(
-        'shapenet',
-        net,
-        recipe='larp_edu.fvd.train_shapenet',
-        steps=1000,
-        batch=64,
-        seed=seed,
-        accuracy=recognised_share(net, real, labels),
-        clips=len(real),
-    )
-
+from larp_edu.train import train_generator
 
 NESTED = PairRecipe(
     tokenizer_steps=6000,
@@ -63,111 +41,153 @@ PATCHWISE = PairRecipe(
 )
 
 
-def about(recipe):
+@dataclass
+class Run:
+    "What every training here gets."
+
+    seed: int
+    out: Path  # for logs and checkpoints
+    real: Tensor  # held-out clips (N, 3, T, H, W)
+    labels: Tensor  # their classes (N,)
+
+    def world(self, more=0):
+        "Training clips."
+        return ShapeWorld(1_000_000, seed=self.seed + more)
+
+
+# ---- writing
+
+
+def ship(name, model, **card):
+    "Weights as fp16, with a card inside the file and beside it."
+    card = dict(card, command='make assets', hardware=hardware())
+    save_model(asset(f'{name}.safetensors'), model, half=True, **card)
+    write_bytes(asset(f'{name}.json'), (json.dumps(card, indent=1) + '\n').encode())
+
+
+def without_prior(tok):
+    "The tokenizer as it ships: the prior has done its work, and weights are rounded to fp16."
+    tok.prior, tok.config = None, replace(tok.config, prior_depth=0)
+    return tok.half().float()
+
+
+def on_card(recipe):
+    "A recipe as the card tells it."
     return {k: v for k, v in asdict(recipe).items() if k != 'tokenizer'}
 
 
-def ship_pair(names, recipe, kind, seed, real, labels, folder, counts=(), rounds=1):
-    tok, gen, _ = fit_pair(
-        recipe, ShapeWorld(1_000_000, seed=seed + rounds - 1), real, 9, folder, seed, kind
-    )
-    tok.prior, tok.config = None, replace(tok.config, prior_depth=0)
-    for model in (tok, gen):
-        model.half().float()  # measured as they ship, rounded to fp16
-    m = measure_pair(
-        tok, gen, ShapeNet.load(asset('shapenet.safetensors')), real, labels, seed=seed
-    )[0]
-    if counts:
-        m['psnr_at'] = {k: quality(tok, real, k) for k in counts}
-    for name, model in zip(names, (tok, gen)):
-        ship(
-            name,
-            model,
-            recipe=about(recipe)
-            | ({'rounds': rounds, 'warm_steps': NESTED.warm_steps} if rounds > 1 else {}),
-            seed=seed,
-            measured=m,
-        )
-
-
 @torch.no_grad()
-def quality(tok, real, k=None):
-    return (
-        torch.cat([psnr(tok.decode(tok.encode(x)[:, :k]), x) for x in real.split(64)]).mean().item()
-    )
+def mean_psnr(tok, real, k=None):
+    "Mean PSNR of clips decoded from their first `k` tokens, in dB."
+    batches = real.split(64)
+    return torch.cat([psnr(tok.decode(tok.encode(x)[:, :k]), x) for x in batches]).mean().item()
 
 
-def pair(seed, real, labels, folder):
-    ship_pair(('tokenizer', 'generator'), SHIPPED, LARPTokenizer, seed, real, labels, folder)
+# ---- one function for each name on the command line
 
 
-def nested(seed, real, labels, folder):
-    "Two rounds, each with a learning rate of its own that rises and falls; the second starts from the first's weights, on other clips."
-    first, _ = fit_tokenizer(
-        NESTED,
-        ShapeWorld(1_000_000, seed=seed),
-        real,
-        folder / f'nested/first-seed{seed}',
-        seed,
-        NestedTokenizer,
-    )
-    ship_pair(
-        ('any_count', 'any_count_generator'),
-        replace(NESTED, warm_steps=0),
-        lambda config: first.result.requires_grad_(),
-        seed,
-        real,
-        labels,
-        folder / 'nested',
-        (1, 2, 4, 8, 16, 32),
-        rounds=2,
-    )
-
-
-def patchwise(seed, real, labels, folder):
-    trainer, _ = fit_tokenizer(
-        PATCHWISE, ShapeWorld(1_000_000, seed=seed), real, folder / f'patchwise-seed{seed}', seed
-    )
-    tok = trainer.result
-    tok.prior, tok.config = None, replace(tok.config, prior_depth=0)
-    tok.half().float()
+def shapenet(run):
+    net = train_shapenet(steps=1000, seed=run.seed)
     ship(
-        'patch_tokenizer',
-        tok,
-        recipe=about(PATCHWISE),
-        seed=seed,
-        psnr=quality(tok, real),
-        clips=len(real),
+        'shapenet',
+        net,
+        recipe='larp_edu.judge.train_shapenet',
+        steps=1000,
+        batch=64,
+        seed=run.seed,
+        accuracy=recognised_share(net, run.real, run.labels),
+        clips=len(run.real),
     )
 
 
-@torch.no_grad()
-def nll(model, tok, real, given=4):
-    return model.loss(tok.encode(real), tok.encode(hold_frame(real, given))).item()
+def pair(run):
+    tok, gen, _ = fit_pair(SHIPPED, run.world(), run.real, 9, run.out, run.seed)
+    ship_pair(run, 'tokenizer', tok, 'generator', gen, on_card(SHIPPED))
 
 
-def frames(seed, real, labels, folder):
-    tok = LARPTokenizer.load(asset('tokenizer.safetensors'))
-    model = train_frames(tok, seed=seed)
+def ship_pair(run, tok_name, tok, gen_name, gen, recipe, counts=()):
+    "Measure a pair as it ships, and write both; `counts`: numbers of tokens to measure, too."
+    tok = without_prior(tok)
+    gen.half().float()
+    net = ShapeNet.load(asset('shapenet.safetensors'))
+    scores = measure_pair(tok, gen, net, run.real, run.labels, seed=run.seed)[0]
+    if counts:
+        scores['psnr_at'] = {k: mean_psnr(tok, run.real, k) for k in counts}
+    for name, model in ((tok_name, tok), (gen_name, gen)):
+        ship(name, model, recipe=recipe, seed=run.seed, measured=scores)
+
+
+def frames(run):
+    recipe = generator_recipes['frames']
+    recipe = replace(recipe, train=replace(recipe.train, seed=run.seed))
+    out = run.out / f'frames-seed{run.seed}'
+    path = asset('tokenizer.safetensors')
+    train_generator(recipe, path, 'shapeworld', out)
+    model = ARTransformer.load(out / 'generator.safetensors')
+    tok = LARPTokenizer.load(path)
+    with torch.no_grad():
+        given = tok.encode(hold_frame(run.real, recipe.given))
+        nll = model.loss(tok.encode(run.real), given).item()
     ship(
         'frames',
         model,
-        recipe='larp_edu.sampling.train_frames',
-        steps=1500,
-        seed=seed,
-        nll=nll(model, tok, real),
-        clips=len(real),
+        recipe="larp_edu.recipes.generator_recipes['frames']",
+        steps=recipe.train.steps,
+        seed=run.seed,
+        nll=nll,
+        clips=len(run.real),
     )
 
 
-NAMES = ('shapenet', 'pair', 'frames', 'nested', 'patchwise')
+def nested(run):
+    """Two rounds, each with a learning rate of its own that rises and falls.
+
+    The second starts from the first's weights, on other clips, with the quantiser on."""
+    folder = run.out / 'nested'
+    first = folder / f'first-seed{run.seed}'
+    trainer, _ = fit_tokenizer(NESTED, run.world(), run.real, first, run.seed, NestedTokenizer)
+    second = replace(NESTED, warm_steps=0)
+
+    def trained(config):
+        return trainer.result.requires_grad_()
+
+    tok, gen, _ = fit_pair(second, run.world(1), run.real, 9, folder, run.seed, trained)
+    recipe = on_card(NESTED) | dict(rounds=2)
+    counts = (1, 2, 4, 8, 16, 32)
+    ship_pair(run, 'any_count', tok, 'any_count_generator', gen, recipe, counts)
+
+
+def patchwise(run):
+    folder = run.out / f'patchwise-seed{run.seed}'
+    trainer, _ = fit_tokenizer(PATCHWISE, run.world(), run.real, folder, run.seed)
+    tok = without_prior(trainer.result)
+    ship(
+        'patch_tokenizer',
+        tok,
+        recipe=on_card(PATCHWISE),
+        seed=run.seed,
+        psnr=mean_psnr(tok, run.real),
+        clips=len(run.real),
+    )
+
+
+ASSETS: dict[str, Callable[[Run], None]] = {
+    f.__name__: f for f in (shapenet, pair, frames, nested, patchwise)
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--out', type=Path, default=Path('runs/assets'))
+    parser.add_argument('--only', nargs='+', choices=ASSETS, default=list(ASSETS))
+    args = parser.parse_args()
+    clips = collect_clips(ShapeWorld(HELD_OUT, split='val'), HELD_OUT)
+    for name in args.only:
+        ASSETS[name](Run(args.seed, args.out, *clips))
+
 
 if __name__ == '__main__':
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument('--seed', type=int, default=0)
-    p.add_argument('--out', default='runs/assets')
-    p.add_argument('--only', nargs='+', choices=NAMES, default=NAMES)
-    a = p.parse_args()
-    real, labels = collect_clips(ShapeWorld(HELD_OUT, split='val'), HELD_OUT)
-    for name in a.only:
-        globals()[name](a.seed, real, labels, Path(a.out))
+    main()

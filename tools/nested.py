@@ -1,102 +1,89 @@
-"""Compare a tokenizer trained for any number of tokens with tokenizers of fixed numbers: PSNR, FVD and generators, to results/nested-cost.json.
+"""Compare a tokenizer for any number of tokens with tokenizers of fixed numbers.
 
-python tools/nested.py [--seeds 0 1] [--fixed 8 16 32 64]     an hour a seed on one core; a killed run goes on where it stopped, results of other runs are kept"""
+    python tools/nested.py [--seeds 0 1] [--fixed 8 16 32 64]
 
-import argparse, json, math, sys
+PSNR, FVD and generators, to results/nested-cost.json. An hour a seed on one core; a killed run
+goes on where it stopped, results of other runs are kept."""
+
+import argparse
+import json
+import math
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 import torch
-from larp_edu.shapeworld import ShapeWorld
-from larp_edu.metrics import psnr
-from larp_edu.story import (
-    GUIDANCE,
-    HELD_OUT,
-    PER_CLASS,
-    PairRecipe,
-    clip_statistics,
-    collect_clips,
-    fit_pair,
-    recognised_share,
-)
 from larp_edu.explore import token_surprise
-from larp_edu.metrics import fvd
+from larp_edu.files import asset, write_bytes
 from larp_edu.judge import ShapeNet
 from larp_edu.machine import provenance
+from larp_edu.metrics import fvd, psnr
 from larp_edu.nested import NestedTokenizer
 from larp_edu.sampling import generate
-from larp_edu.files import asset
+from larp_edu.shapeworld import ShapeWorld
+from larp_edu.story import GUIDANCE, HELD_OUT, PER_CLASS, PairRecipe
+from larp_edu.story import clip_statistics, collect_clips, fit_pair, recognised_share
 from larp_edu.tokenizer import LARPTokenizer, tokenizer_presets
-from larp_edu.files import write_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
-RECIPE, FIXED, COUNTS = (
-    PairRecipe(2000, 500, 8000, batch=16, generator_batch=32),
-    (8, 16, 32, 64),
-    (1, 2, 4, 8, 16, 32, 64),
-)
+RECIPE = PairRecipe(2000, 500, 8000, batch=16, generator_batch=32)
+FIXED = (8, 16, 32, 64)  # numbers of tokens of the plain tokenizers
+COUNTS = (1, 2, 4, 8, 16, 32, 64)  # at which the nested one is measured
+WHAT = f'held-out PSNR (dB), toy FVD and nats of {HELD_OUT} clips against the number of tokens'
 
 
 @torch.no_grad()
-def nats(gen, tokens, labels):
+def token_nats(gen, tokens, labels):
     "Mean cross-entropy of each token of a row, in nats: (n,)."
-    return torch.cat(
-        [token_surprise(gen, t, y) for t, y in zip(tokens.split(64), labels.split(64))]
-    ).mean(0) * math.log(2)
+    batches = zip(tokens.split(64), labels.split(64))
+    bits = torch.cat([token_surprise(gen, *batch) for batch in batches])
+    return bits.mean(0) * math.log(2)
 
 
 @torch.no_grad()
 def measure(tok, gen, counts, net, real, labels, seed):
     "A row for each number of tokens: reconstruction, and generation that stops there."
     gen.eval()
-    ref, tokens, classes = (
-        clip_statistics(net, real),
-        torch.cat([tok.encode(x) for x in real.split(64)]),
-        torch.arange(9).repeat(PER_CLASS),
-    )
-    drawn, token_surprise, rows = (
-        generate(gen, classes, guidance_scale=GUIDANCE, seed=seed),
-        nats(gen, tokens, labels),
-        [],
-    )
+    reference = clip_statistics(net, real)
+    tokens = torch.cat([tok.encode(clips) for clips in real.split(64)])
+    classes = torch.arange(9).repeat(PER_CLASS)
+    drawn = generate(gen, classes, guidance_scale=GUIDANCE, seed=seed)
+    nats = token_nats(gen, tokens, labels)
+
+    def decode(rows, k):
+        return torch.cat([tok.decode(some[:, :k]) for some in rows.split(64)])
+
+    rows = []
     for k in counts:
-        recon, samples = (
-            torch.cat([tok.decode(t[:, :k]) for t in x.split(64)]) for x in (tokens, drawn)
+        recon, samples = decode(tokens, k), decode(drawn, k)
+        row = dict(
+            k=k,
+            psnr=psnr(recon, real).mean().item(),
+            rfvd=fvd(reference, clip_statistics(net, recon)),
+            gfvd=fvd(reference, clip_statistics(net, samples)),
+            nats_per_clip=nats[:k].sum().item(),
+            recon_recognised=recognised_share(net, recon, labels),
+            samples_recognised=recognised_share(net, samples, classes),
         )
-        rows.append(
-            dict(
-                k=k,
-                psnr=psnr(recon, real).mean().item(),
-                rfvd=fvd(ref, clip_statistics(net, recon)),
-                gfvd=fvd(ref, clip_statistics(net, samples)),
-                nats_per_clip=token_surprise[:k].sum().item(),
-                recon_recognised=recognised_share(net, recon, labels),
-                samples_recognised=recognised_share(net, samples, classes),
-            )
-        )
+        rows.append(row)
     return rows
 
 
-if __name__ == '__main__':
-    p = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    p.add_argument('--seeds', type=int, nargs='+', default=[0, 1])
-    p.add_argument(
-        '--fixed', type=int, nargs='*', default=FIXED, help='numbers of tokens of the plain ones'
-    )
-    p.add_argument('--out', type=Path, default=ROOT / 'runs/nested')
-    p.add_argument('--to', type=Path, default=ROOT / 'results/nested-cost.json')
-    a = p.parse_args()
-    (real, labels), net = (
-        collect_clips(ShapeWorld(HELD_OUT, split='val'), HELD_OUT),
-        ShapeNet.load(asset('shapenet.safetensors')),
-    )
+def train(kind, n, seed, real, out):
+    "A tokenizer of n tokens and its generator."
+    recipe = replace(RECIPE, tokenizer=replace(tokenizer_presets['toy'], n_tokens=n))
+    model = NestedTokenizer if kind == 'nested' else LARPTokenizer
+    world = ShapeWorld(1_000_000, seed=seed)
+    return fit_pair(recipe, world, real, 9, out / f'{kind}{n}', seed, model)[:2]
+
+
+def start_result(path):
+    "What the file `path` will hold: the results that are there, of the same recipe only."
     recipe = {k: v for k, v in asdict(RECIPE).items() if k != 'tokenizer'}
-    old = json.loads(a.to.read_text()) if a.to.exists() else {}
+    old = json.loads(path.read_text()) if path.exists() else {}
     if old and old['recipe'] != recipe:
-        sys.exit(f'{a.to} holds results of another recipe, move it away first')
-    result = dict(
-        what=f'held-out PSNR (dB), toy FVD and nats of {HELD_OUT} clips against the number of tokens',
+        sys.exit(f'{path} holds results of another recipe, move it away first')
+    return dict(
+        what=WHAT,
         commands=[*old.get('commands', []), ' '.join(['python tools/nested.py', *sys.argv[1:]])],
         recipe=recipe,
         guidance=GUIDANCE,
@@ -104,26 +91,31 @@ if __name__ == '__main__':
         nested=old.get('nested', []),
         fixed=old.get('fixed', []),
     )
-    for seed in a.seeds:
-        for kind, n, counts in (
-            ('nested', max(COUNTS), COUNTS),
-            *(('fixed', n, (n,)) for n in a.fixed),
-        ):
-            model = NestedTokenizer if kind == 'nested' else LARPTokenizer
-            tok, gen, _ = fit_pair(
-                replace(RECIPE, tokenizer=replace(tokenizer_presets['toy'], n_tokens=n)),
-                ShapeWorld(1_000_000, seed=seed),
-                real,
-                9,
-                a.out / f'{kind}{n}',
-                seed,
-                model,
-            )
-            rows = [
-                dict(n=n, seed=seed, **row)
-                for row in measure(tok, gen, counts, net, real, labels, seed)
-            ]
-            result[kind] = [r for r in result[kind] if (r['n'], r['seed']) != (n, seed)] + rows
-            write_bytes(a.to, (json.dumps(result, indent=1) + '\n').encode())
+
+
+def main(seeds, fixed, out, to):
+    real, labels = collect_clips(ShapeWorld(HELD_OUT, split='val'), HELD_OUT)
+    net = ShapeNet.load(asset('shapenet.safetensors'))
+    result = start_result(to)
+    runs = [('nested', max(COUNTS), COUNTS), *(('fixed', n, (n,)) for n in fixed)]
+    for seed in seeds:
+        for kind, n, counts in runs:
+            pair = train(kind, n, seed, real, out)
+            rows = measure(*pair, counts, net, real, labels, seed)
+            kept = [row for row in result[kind] if (row['n'], row['seed']) != (n, seed)]
+            result[kind] = kept + [dict(n=n, seed=seed, **row) for row in rows]
+            write_bytes(to, (json.dumps(result, indent=1) + '\n').encode())
             for row in rows:
-                print(kind, {k: round(v, 3) for k, v in row.items()}, flush=True)
+                print(kind, n, seed, {k: round(v, 3) for k, v in row.items()}, flush=True)
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1])
+    parser.add_argument('--fixed', type=int, nargs='*', default=FIXED)
+    parser.add_argument('--out', type=Path, default=ROOT / 'runs/nested')
+    parser.add_argument('--to', type=Path, default=ROOT / 'results/nested-cost.json')
+    args = parser.parse_args()
+    main(args.seeds, args.fixed, args.out, args.to)
