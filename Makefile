@@ -30,7 +30,7 @@ env:
 	@sh tools/install.sh "$(ENV)"
 
 demo: env
-	$(PY) -m larp_edu.demo --seed "$$SEED" $${DATA:+--data "$$DATA"}
+	$(PY) -m larp_edu.cli demo --seed "$$SEED" $${DATA:+--data "$$DATA"}
 
 test: env
 	$(PY) tools/check.py
@@ -39,7 +39,7 @@ lab: env
 	$(PY) -m jupyterlab index.ipynb --ServerApp.tornado_settings='{"websocket_max_message_size": 500000000}'
 
 app: env
-	$(PY) tools/app.py
+	$(PY) -m larp_edu.cli app
 
 notebooks: env
 	$(PY) tools/notebooks.py run

@@ -4,18 +4,19 @@ from configparser import ConfigParser
 from pathlib import Path
 from setuptools import setup
 
-cfg = ConfigParser(delimiters=['='])
-cfg.read('settings.ini', encoding='utf-8')
-cfg = cfg['DEFAULT']
+parser = ConfigParser(delimiters=['='])
+parser.read('settings.ini', encoding='utf-8')
+settings = parser['DEFAULT']
 readme = Path('README.md')
+pythons = ('3.10', '3.11', '3.12', '3.13')
 
 setup(
-    name=cfg['lib_name'],
-    version=cfg['version'],
-    description=cfg['description'],
-    keywords=cfg['keywords'],
-    author=cfg['author'],
-    url=cfg['git_url'],
+    name=settings['lib_name'],
+    version=settings['version'],
+    description=settings['description'],
+    keywords=settings['keywords'],
+    author=settings['author'],
+    url=settings['git_url'],
     license='Apache-2.0',
     license_files=['LICENSE'],
     long_description=readme.read_text(encoding='utf-8') if readme.exists() else '',
@@ -26,13 +27,16 @@ setup(
         'Intended Audience :: Education',
         'Natural Language :: English',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
-        *(f'Programming Language :: Python :: 3.{n}' for n in (10, 11, 12, 13)),
+        *(f'Programming Language :: Python :: {version}' for version in pythons),
     ],
-    python_requires='>=' + cfg['min_python'],
-    install_requires=cfg['requirements'].split(),
-    extras_require={'dev': cfg['dev_requirements'].split()},
+    python_requires='>=' + settings['min_python'],
+    install_requires=settings['requirements'].split(),
+    extras_require={'dev': settings['dev_requirements'].split()},
     packages=['larp_edu'],
     package_data={'larp_edu': ['assets/*']},
     zip_safe=False,
-    entry_points={'nbdev': ['larp_edu=larp_edu._modidx:d']},
+    entry_points={
+        'console_scripts': ['larp = larp_edu.cli:main'],
+        'nbdev': ['larp_edu=larp_edu._modidx:d'],
+    },
 )
