@@ -1,0 +1,39 @@
+"`import larp_edu` is quick, its names are what they say, and the tokenizer needs no film library."
+
+import subprocess
+import sys
+from pathlib import Path
+import pytest
+import larp_edu
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = {'matplotlib', 'av', 'imageio', 'ipywidgets', 'accelerate', 'huggingface_hub', 'tyro'}
+
+
+def loaded_by(code):
+    "The top-level packages that a line of code loads in a new process."
+    code += "; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    words = [sys.executable, '-c', code]
+    return set(subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.split())
+
+
+def test_the_import_loads_nothing():
+    assert not loaded_by('import larp_edu') & {'torch', 'numpy', *HEAVY}
+
+
+@pytest.mark.parametrize('name', ['LARPTokenizer', 'TokenizerConfig', 'psnr', 'save_model'])
+def test_the_tokenizer_is_light(name):
+    found = loaded_by(f'from larp_edu import {name}')
+    assert 'torch' in found and not found & HEAVY
+
+
+@pytest.mark.parametrize('name', larp_edu.__all__)
+def test_every_name_is_there_and_says_what_it_is(name):
+    value = getattr(larp_edu, name)
+    assert name in dir(larp_edu)
+    assert isinstance(value, dict) or value.__doc__.strip()
+
+
+def test_an_unknown_name():
+    with pytest.raises(AttributeError, match="no attribute 'tokeniser'"):
+        larp_edu.tokeniser
