@@ -14,7 +14,8 @@ def loaded_by(code):
     "The top-level packages that a line of code loads in a new process."
     code += "; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
     words = [sys.executable, '-c', code]
-    return set(subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.split())
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
 
 
 def test_the_import_loads_nothing():
