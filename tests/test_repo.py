@@ -245,13 +245,17 @@ def test_stale_module(repo, old, new, stale):
     assert is_stale(repo) == stale
 
 
-def test_a_message_that_the_page_shows_counts(repo):
+@pytest.mark.parametrize(
+    'old,new', [('x is negative', 'x is below 0'), ('"Twice x."', '"X twice."')]
+)
+def test_a_text_that_the_page_shows_counts(repo, old, new):
     path = repo / 'nbs/01_second.ipynb'
-    said = {'output_type': 'stream', 'name': 'stdout', 'text': 'x is negative, expected 0 or more'}
+    text = 'Twice x.\nx is negative, expected 0 or more'
+    said = {'output_type': 'stream', 'name': 'stdout', 'text': text}
     write(path, code('a', USE, said))
     stamp(path)
     assert not is_stale(repo)
-    replace(repo / 'larp_edu/first.py', 'x is negative', 'x is below 0')
+    replace(repo / 'larp_edu/first.py', old, new)
     assert is_stale(repo)
 
 

@@ -2,8 +2,8 @@
 
 `page_hash` follows definitions, not modules: a page that uses `fit` depends on `fit` and on
 whatever `fit` reaches, wherever that is defined, and on nothing else in those modules. Left out is
-what cannot change an output: comments, docstrings, layout, annotations of arguments, the names of
-local variables, and the text of error messages and warnings, unless the page shows that text.
+what cannot change an output: comments, layout, annotations of arguments, the names of local
+variables, and docstrings and the text of errors and warnings, unless the page shows that text.
 """
 
 import ast
@@ -27,13 +27,14 @@ def digest(value):
 
 
 class Strip(ast.NodeTransformer):
-    "Removes docstrings, annotations of functions, and messages that are not among `shown`."
+    "Removes annotations of functions, and docstrings and messages that are not in `shown`."
 
     def __init__(self, shown=''):
         self.shown = shown
 
     def body_without_docstring(self, node):
-        if ast.get_docstring(node, clean=False) is not None:
+        text = ast.get_docstring(node)
+        if text is not None and text.splitlines()[0] not in self.shown:
             node.body = node.body[1:]
 
     def visit_ClassDef(self, node):
