@@ -32,7 +32,7 @@ def _seconds(f: Callable, device: str | torch.device, tries: int = 4) -> float:
         best = min(best, time.perf_counter() - start)
     return best
 
-
+# %% ../nbs/06_machine.ipynb #4ca600aa
 def peak_flops(
     size: int = 2048,  # of the two square matrices
     dtype: torch.dtype = torch.float32,
@@ -42,7 +42,7 @@ def peak_flops(
     a = torch.randn(size, size, device=device, dtype=dtype)
     return 2 * size**3 / _seconds(lambda: a @ a, device)
 
-
+# %% ../nbs/06_machine.ipynb #7377e31e
 def memory_bandwidth(megabytes: int = 400, device: str | torch.device = 'cpu') -> float:
     "Measured speed of reading one large tensor here, in bytes a second (the best of four)."
     a = torch.ones(megabytes * 250_000, device=device)
