@@ -40,6 +40,28 @@ def to_uint8(
     return (clip.detach().float().cpu() * 255).round().clamp(0, 255).byte().permute(1, 2, 3, 0)
 
 # %% ../nbs/01_clips.ipynb #e75c9a05
+def _layout_hint(shape):
+    "What a shape that is no batch of clips looks like, and what to do then; or ''."
+    if len(shape) == 5 and shape[2] == 3:
+        return '; if it is (B, T, 3, H, W): x.transpose(1, 2)'
+    if len(shape) == 5 and shape[4] == 3:
+        return '; if it is (B, T, H, W, 3): x.permute(0, 4, 1, 2, 3)'
+    if len(shape) == 4 and shape[0] == 3:
+        return '; if it is one clip (3, T, H, W): x[None]'
+    return ''
+
+
+def _range_hint(lo, hi):
+    "What values that leave [0, 1] look like, and what to do then; or ''."
+    if -1.001 <= lo < -0.1 and hi <= 1.001:
+        return '; if it is [-1, 1]: (x + 1) / 2'
+    if -0.1 <= lo and 2 < hi <= 255.1:
+        return '; if it is [0, 255]: x / 255'
+    if -0.1 <= lo and hi <= 1.1:
+        return '; if a network overshoots: x.clamp(0, 1)'
+    return ''
+
+
 def check_clip(x: Tensor) -> None:
     "Raise TypeError or ValueError unless `x` is a float batch (B, 3, T, H, W) in [0, 1]."
     if not torch.is_tensor(x):
@@ -47,13 +69,15 @@ def check_clip(x: Tensor) -> None:
     if not x.is_floating_point():
         raise TypeError(f'clip has dtype {x.dtype}, expected floats in [0, 1] (see to_float)')
     if x.ndim != 5 or x.shape[1] != 3:
-        raise ValueError(f'clip has shape {tuple(x.shape)}, expected (B, 3, T, H, W)')
+        shape = tuple(x.shape)
+        raise ValueError(f'clip has shape {shape}, expected (B, 3, T, H, W){_layout_hint(shape)}')
     if not x.numel():
         raise ValueError(f'clip of shape {tuple(x.shape)} is empty')
     lo, hi = x.amin().item(), x.amax().item()
     # 1e-4: resizing overshoots by rounding errors; `not` around it all: NaN must fail too
     if not (lo >= -1e-4 and hi <= 1 + 1e-4):
-        raise ValueError(f'clip values lie in [{lo:.3g}, {hi:.3g}], expected [0, 1]')
+        found = f'clip values lie in [{lo:.3g}, {hi:.3g}]'
+        raise ValueError(f'{found}, expected [0, 1]{_range_hint(lo, hi)}')
 
 # %% ../nbs/01_clips.ipynb #3dda08be
 def _as_clips(clips):
@@ -129,7 +153,8 @@ def contact_sheet(
     ax.imshow(_paste(clips, pick, gap).permute(1, 2, 0).numpy(), interpolation='nearest')
     heads = [f'{i / fps:.2f}' if fps else str(i) for i in pick]
     ax.set_xticks(np.arange(len(pick)) * (w + gap) + w / 2 - 0.5, heads)
-    ax.set_yticks(np.arange(len(clips)) * (h + gap) + h / 2 - 0.5, labels)
+    places = np.arange(len(clips)) * (h + gap) + h / 2 - 0.5
+    ax.set_yticks(places, labels, parse_math=False)  # a label may hold a dollar sign
     _as_table(ax, 'time (s)' if fps else 'frame', title)
     return fig
 

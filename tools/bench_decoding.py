@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from larp_edu.clips import resize_crop, to_float
 from larp_edu.machine import provenance
-from larp_edu.shards import Shards, VideoIndex, read_window, write_shards
-from larp_edu.video import _decode, read_video
+from larp_edu.shards import Shards, VideoIndex, write_shards
+from larp_edu.video import read_video, read_window
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES = 16
 SIZE = 128
 
 
-def kinetics_shaped(source, path, frames=300):
+def kinetics_shaped(source, path, frames=300, gop=250):
     "The film `source`, to and fro, as 340 x 256 H.264 with `frames` frames."
     pictures = read_video(source)[0].numpy()
     there = list(range(len(pictures)))
@@ -34,7 +34,7 @@ def kinetics_shaped(source, path, frames=300):
         stream.width = 340
         stream.height = 256
         stream.pix_fmt = 'yuv420p'
-        stream.options = {'crf': '23'}
+        stream.options = {'crf': '23', 'g': str(gop)}
         for t in range(frames):
             picture = pictures[to_and_fro[t % len(to_and_fro)]]
             frame = av.VideoFrame.from_ndarray(picture, format='rgb24')
@@ -46,7 +46,7 @@ def kinetics_shaped(source, path, frames=300):
 
 
 def pyav_reader(path, start, entry):
-    return read_window(path, start, FRAMES, entry, SIZE)
+    return read_window(path, start, FRAMES, SIZE, entry)
 
 
 def imageio_reader():
@@ -98,8 +98,8 @@ class Draws:
 
 def is_exact(read, index, file, start):
     "Whether a window equals the same frames of a full decode, within rounding."
-    frames = list(_decode(index.root / file))[start : start + FRAMES]
-    wanted = resize_crop(to_float(torch.stack(frames)), SIZE)
+    whole, _ = read_video(index.root / file)
+    wanted = resize_crop(to_float(whole[start : start + FRAMES]), SIZE)
     difference = read(index.root / file, start, index[file]) - wanted
     return difference.abs().mean().item() < 0.004
 
@@ -154,7 +154,7 @@ def shards_against_films(shards, index, files):
     "Decibels between a window from each film and the same from its shard, on average."
     db = []
     for i, file in enumerate(files):
-        film = read_window(index.root / file, 5, FRAMES, index[file], SIZE)
+        film = index.read(file, 5, FRAMES, SIZE)
         mse = (film - shards.read(i, 5, FRAMES)).square().mean()
         db.append(-10 * mse.log10())
     return round(float(np.mean(db)), 1)

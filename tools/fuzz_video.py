@@ -1,7 +1,10 @@
-"""Spoil a video file in many ways and read it: no crash, hang, raw error or unbounded memory.
+"""Spoil videos in many ways and read them: no crash, hang, raw error or wrong frame.
 
-python tools/fuzz_video.py CLIP [CLIP ...] [--count 500] [--seed 0]
-CLIP: real videos; nothing of them is kept. Figures go to results/fuzz.json."""
+python tools/fuzz_video.py CLIP [CLIP ...] [--count 500] [--readable 200] [--seed 0]
+CLIP: real videos; nothing of them is kept. Beside them, films in other containers are made. COUNT
+corruptions of any strength, then gentle ones until READABLE of them could be read. Every film that
+can be read must keep the contract of tools/frame_matrix.py: a window is the same slice of the whole
+film. Figures go to results/fuzz.json."""
 
 import argparse
 import collections
@@ -16,6 +19,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = 'bits', 'bytes', 'header', 'cut', 'zeros', 'repeat', 'swap', 'drop', 'noise'
+MADE = {  # films of other kinds, by file name
+    'h264.mp4': dict(between=2, n=120),
+    'open.mkv': dict(between=2, n=120, x264_params='open-gop=1'),
+    'mpeg2.ts': dict(codec='mpeg2video', between=2, n=120),
+    'vp9.webm': dict(codec='libvpx-vp9', deadline='realtime', cpu_used=8, n=120),
+    'mpeg4.avi': dict(codec='mpeg4', n=120),
+}
 
 
 def spoil(data, r):
@@ -50,35 +60,43 @@ def spoil(data, r):
     return kind, bytes(data)
 
 
+def nudge(data, r):
+    "A few flipped bits or a short piece of noise: (name, new bytes). Most films survive that."
+    data = bytearray(data)
+    if r.random() < 0.5:
+        for _ in range(r.choice((1, 3, 10))):
+            data[r.randrange(len(data))] ^= 1 << r.randrange(8)
+        return 'nudge: bits', bytes(data)
+    length = r.choice((4, 30))
+    a = r.randrange(len(data) - length)
+    data[a : a + length] = r.randbytes(length)
+    return 'nudge: noise', bytes(data)
+
+
 # ---- a process that reads, and may die
 
 
 def read_file(path):
-    "What came of indexing a file and reading two windows, and the number of its frames."
-    from larp_edu.shards import index_entry, read_window
+    "What came of reading a film and a dozen windows of it, with several jumps."
+    from frame_matrix import reading
 
-    entry = index_entry(path)
-    if entry.error:
-        return 'reported by the index', entry.frames
-    try:
-        for start in (0, max(0, entry.frames - 20)):
-            read_window(path, start, 16, entry, 64)
-    except (ValueError, OSError):
-        return 'reported by the reader', entry.frames
-    return 'read', entry.frames
+    outcome = reading(path, step=13)
+    return 'reported' if outcome.startswith('refused') else 'exact'
 
 
 def serve(pipe):
-    "Read each file named on the pipe: answer (what came of it, frames, peak memory in MB)."
+    "Read each file named on the pipe: answer (what came of it, peak memory in MB)."
     import torch
 
     torch.set_num_threads(1)
     while path := pipe.recv():
         try:
-            answer = read_file(path)
+            answer = read_file(Path(path))
+        except AssertionError as e:
+            answer = f'wrong: {e}'
         except Exception as e:
-            answer = f'raw {type(e).__name__}: {e}'[:120], 0
-        pipe.send((*answer, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+            answer = f'raw {type(e).__name__}: {e}'[:120]
+        pipe.send((answer, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
 class Reader:
@@ -96,55 +114,81 @@ class Reader:
             self.pipe.send(str(path))
             if not self.pipe.poll(seconds):
                 return 'hang', 0.0
-            outcome, _, memory = self.pipe.recv()
-            return outcome, memory
+            return self.pipe.recv()
         except (EOFError, BrokenPipeError):
             return 'crash', 0.0
 
 
-def fuzz(clips, count, seed, timeout):
-    "The report on `count` corruptions of the files `clips`."
-    r = random.Random(seed)
-    tally = collections.Counter()  # by kind and outcome
-    total = collections.Counter()  # by outcome
-    bad = []
-    slowest = peak = 0.0
-    folder = Path(tempfile.mkdtemp())
-    reader = Reader()
-    # a whole file first, which also pays for the imports
-    outcome, base = reader.read(clips[0], 60)
-    assert outcome == 'read', outcome
-    for i in range(1, count + 1):
-        clip = clips[i % len(clips)]
-        kind, data = spoil(clip.read_bytes(), r)
-        path = folder / f'{i}{clip.suffix}'
+class Fuzz:
+    "Spoils files, has them read, and counts what came of it."
+
+    def __init__(self, clips, seed, timeout):
+        self.clips = clips
+        self.random = random.Random(seed)
+        self.timeout = timeout
+        self.folder = Path(tempfile.mkdtemp())
+        self.reader = Reader()
+        self.tally = collections.Counter()  # by kind and outcome
+        self.bad = []
+        self.done = 0
+        self.slowest = self.peak = 0.0
+        # a whole file first, which also pays for the imports
+        outcome, self.base = self.reader.read(clips[0], 60)
+        assert outcome == 'exact', outcome
+
+    def one(self, spoil):
+        "Spoil one file and read it: what came of it."
+        self.done += 1
+        clip = self.clips[self.done % len(self.clips)]
+        kind, data = spoil(clip.read_bytes(), self.random)
+        path = self.folder / f'{self.done}{clip.suffix}'
         path.write_bytes(data)
         begin = time.perf_counter()
-        outcome, memory = reader.read(path, timeout)
-        slowest = max(slowest, time.perf_counter() - begin)
-        peak = max(peak, memory)
-        tally[f'{kind}: {outcome}'] += 1
-        total[outcome] += 1
-        if outcome in ('crash', 'hang') or outcome.startswith('raw'):
-            bad.append(dict(number=i, kind=kind, outcome=outcome))
-            print(bad[-1])
+        outcome, memory = self.reader.read(path, self.timeout)
+        self.slowest = max(self.slowest, time.perf_counter() - begin)
+        self.peak = max(self.peak, memory)
+        self.tally[f'{kind}: {outcome.split(":")[0]}'] += 1
+        if outcome not in ('exact', 'reported'):
+            self.bad.append(dict(number=self.done, file=clip.name, kind=kind, outcome=outcome))
+            print(self.bad[-1], flush=True)
         if outcome in ('crash', 'hang'):
-            reader.process.kill()
-            reader = Reader()
+            self.reader.process.kill()
+            self.reader = Reader()
         path.unlink()
+        return outcome
+
+
+def fuzz(clips, count, readable, seed, timeout):
+    "The report on `count` corruptions and `readable` gentle ones of the files `clips`."
+    f = Fuzz(clips, seed, timeout)
+    outcomes = collections.Counter(f.one(spoil) for _ in range(count))
+    gentle = collections.Counter()
+    while gentle['exact'] + gentle['wrong'] < readable:
+        gentle[f.one(nudge).split(':')[0]] += 1
     return dict(
-        what='random corruptions of real clips: index, then two windows of 16 frames',
+        what='random corruptions: probe, read whole, and windows against the same slices of it',
         count=count,
         clips=len(clips),
         seed=seed,
         date=datetime.date.today().isoformat(),
-        outcomes=dict(total),
-        by_kind=dict(sorted(tally.items())),
-        bad=bad,
-        slowest_s=round(slowest, 2),
-        memory_whole_mb=round(base),
-        memory_peak_mb=round(peak),
+        outcomes=dict(outcomes),
+        gentle=dict(gentle),
+        by_kind=dict(sorted(f.tally.items())),
+        bad=f.bad,
+        slowest_s=round(f.slowest, 2),
+        memory_whole_mb=round(f.base),
+        memory_peak_mb=round(f.peak),
     )
+
+
+def made_films():
+    "Films in other containers, in a temporary folder."
+    from frame_matrix import film
+
+    folder = Path(tempfile.mkdtemp())
+    for name, settings in MADE.items():
+        film(folder / name, **settings)
+    return [folder / name for name in MADE]
 
 
 def main():
@@ -153,13 +197,15 @@ def main():
     )
     p.add_argument('clips', nargs='+', type=Path)
     p.add_argument('--count', type=int, default=500)
+    p.add_argument('--readable', type=int, default=200)
     p.add_argument('--seed', type=int, default=0)
-    p.add_argument('--timeout', type=float, default=10)
+    p.add_argument('--timeout', type=float, default=30)
     p.add_argument('--out', type=Path, default=ROOT / 'results/fuzz.json')
     args = p.parse_args()
-    report = fuzz(args.clips, args.count, args.seed, args.timeout)
+    clips = args.clips + made_films()
+    report = fuzz(clips, args.count, args.readable, args.seed, args.timeout)
     args.out.write_text(json.dumps(report, indent=1) + '\n')
-    shown = 'outcomes', 'bad', 'slowest_s', 'memory_whole_mb', 'memory_peak_mb'
+    shown = 'outcomes', 'gentle', 'bad', 'slowest_s', 'memory_whole_mb', 'memory_peak_mb'
     print(json.dumps({key: report[key] for key in shown}, indent=1))
 
 
