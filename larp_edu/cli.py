@@ -122,14 +122,16 @@ class Prepare:
     def run(self) -> None:
         "Write them, and say what was left out."
         from larp_edu.datasets import open_films, prepare_shards
+        from larp_edu.loading import printable
 
         films = open_films(self.data, self.size, 1, self.split, self.fold, self.listed)
         print(f'{len(films.clips):,} clips, {films.missing:,} of {films.expected:,} missing')
         manifest = prepare_shards(films, self.out, self.quality, self.per_shard)
         left_out = films.skipped | manifest['skipped']
         for file, reason in left_out.items():
-            print(f'left out: {file}: {reason}')
-        print(f'{len(manifest["shards"])} shards in {self.out}, {len(left_out)} films left out')
+            print(printable(f'left out: {file}: {reason}'))
+        count = f'{len(left_out)} films left out'
+        print(printable(f'{len(manifest["shards"])} shards in {self.out}, {count}'))
 
 # %% ../nbs/49_cli.ipynb #d29e1657
 @dataclass

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from .shapeworld import ShapeWorld
 from .files import asset, write_bytes
 from .video import write_video
-from .loading import VideoFolder
+from .loading import VideoFolder, overlap_note, printable
 from .machine import hardware
 from .tokenizer import LARPTokenizer, TokenizerConfig
 from .generator import ARTransformer
@@ -174,7 +174,8 @@ def write_page(
     # the pairs stand side by side if the window is wide enough
     tiers = [_tier(name, tier) for name, tier in report['tiers'].items()]
     parts += ['<div class=row>', *tiers, '</div>']
-    write_bytes(Path(out) / 'index.html', PAGE.replace('BODY', '\n'.join(parts)).encode())
+    text = PAGE.replace('BODY', '\n'.join(parts))
+    write_bytes(Path(out) / 'index.html', text.encode(errors='backslashreplace'))
 
 # %% ../nbs/25_demo.ipynb #d25a000f
 def demo_clips(
@@ -210,7 +211,7 @@ def reserve_folder(
             f'{out} holds a run on other clips: remove it, or choose another folder with --out'
         )
     if (out / f'tokenizer-seed{seed}').exists():
-        print(f'Going on with the run found in {out}; remove it to start afresh.')
+        print(printable(f'Going on with the run found in {out}; remove it to start afresh.'))
     write_bytes(note, json.dumps(clips, indent=1).encode())
 
 # %% ../nbs/25_demo.ipynb #d25a0012
@@ -220,7 +221,7 @@ def notes_on_own_clips(train: VideoFolder, val: VideoFolder) -> list[str]:
     notes = [f'{len(train)} training clips and {len(val)} held-out clips in {classes} classes.']
     if train.skipped:
         unread = '; '.join(f'{path} ({why})' for path, why in train.skipped.items())
-        notes.append(f'Not readable: {unread}')
+        notes.append(printable(f'Not readable: {unread}'))
     if len(train) < 1000:
         notes.append(
             f'{len(train)} clips are few: the models will overfit. Reconstructions of these clips '
@@ -228,10 +229,12 @@ def notes_on_own_clips(train: VideoFolder, val: VideoFolder) -> list[str]:
         )
     if len(val) < 64:
         notes.append('FVD is left out: it says nothing about fewer than 64 clips.')
+    if both := overlap_note(train, val):
+        notes.append(f'{both}.')
     if val.overlap:
         notes.append(
-            'Too few clips to hold any back: the measured clips are other windows '
-            'of the training clips.'
+            'Some classes have too few clips to hold any back: other windows of the same clips '
+            'are measured.'
         )
     return notes
 
@@ -294,7 +297,7 @@ def write_report(report: dict, out: Path) -> None:
         print(f'{name}: ' + ', '.join(f'{k} {v:.3g}' for k, v in tier['measured'].items()))
         for what, value, bar, passed in tier['criteria']:
             print(f'  {"ok  " if passed else "MISS"} {what}: {value:.3g} (bar {bar:.3g})')
-    print(f'{report["minutes"]:.1f} min. Open {out / "index.html"}')
+    print(printable(f'{report["minutes"]:.1f} min. Open {out / "index.html"}'))
 
 # %% ../nbs/25_demo.ipynb #d25a0021
 def run_demo(

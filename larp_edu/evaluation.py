@@ -59,8 +59,10 @@ class PartialResults:
         self.stats[name].update(rows, keep)
 
     def add_values(self, **values: Tensor) -> None:
-        "Count numbers of some clips, name=(B,)."
+        "Count numbers of some clips, name=(B,). Raises ValueError for what is not finite."
         for name, v in values.items():
+            if not v.isfinite().all():
+                raise ValueError(f'{name} of some clips is not finite: look at the model')
             self._add_sum(name, v.double().sum().item(), len(v))
 
     def add_codes(self, indices: Tensor, codes: int) -> None:
@@ -274,6 +276,15 @@ def _write_result(out: str | Path, name: str, result: dict) -> dict:
     return result
 
 # %% ../nbs/47_evaluation.ipynb #b3706dd2
+def _check_classes(labels: Tensor, generator: ARTransformer) -> None:
+    "Raise ValueError for a class that the generator does not know."
+    classes = generator.config.classes
+    if not classes or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f'classes {labels.min()}..{labels.max()} in the data, the generator knows {classes}'
+        )
+
+
 def _count_reconstruction(
     results: PartialResults,
     clips: Tensor,
@@ -317,10 +328,11 @@ def evaluate_reconstruction(
     """rFVD, kernel distance, PSNR (dB), SSIM and code use of a tokenizer.
 
     Writes out/reconstruction.json and returns its content. Raises ValueError when `out` holds
-    another evaluation."""
+    another evaluation, or for classes that the generator does not know."""
     tokenizer.eval()
     device = device_and_dtype(tokenizer)['device']
     if generator is not None:
+        _check_classes(data.labels(), generator)
         generator.eval()
     header = _header(
         detector,
@@ -431,15 +443,6 @@ def _need_all_windows(data: ClipDataset) -> None:
         raise ValueError(f"data has window={data.window!r}, the protocol needs 'all'")
 
 # %% ../nbs/47_evaluation.ipynb #63a94367
-def _check_classes(labels: Tensor, generator: ARTransformer) -> None:
-    "Raise ValueError for a class that the generator does not know."
-    classes = generator.config.classes
-    if not classes or labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(
-            f'classes {labels.min()}..{labels.max()} in the data, the generator knows {classes}'
-        )
-
-
 def _about(tokenizer: LARPTokenizer, generator: ARTransformer, **settings) -> dict:
     "The models and settings that made samples, JSON-able."
     models = dict(tokenizer=fingerprint(tokenizer), generator=fingerprint(generator))
@@ -588,6 +591,8 @@ def evaluate(
     by_class = gen is not None and gen.config.classes > 0
     options = dict(size=tok.config.size, frames=tok.config.frames, split=split)
     results = {}
+    if gen is not None:  # what cannot be cut into windows fails before the work
+        windows = open_data(data, window='all', **options)
     if gen is None or by_class:
         clips = open_data(data, **options)
         if clips.endless:
@@ -598,7 +603,6 @@ def evaluate(
         )
     if gen is None:
         return results
-    windows = open_data(data, window='all', **options)
     count = min(n or (10_000 if by_class else 50_000), len(windows))
     shared = dict(n=count, seed=seed, batch=batch)
     models = tok, gen, windows, detector, out

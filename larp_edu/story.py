@@ -18,7 +18,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
-from .loading import in_order, make_loader
+from .loading import in_order, make_loader, printable
 from .quantize import CodeUsage
 from .tokenizer import LARPTokenizer, TokenizerConfig, tokenizer_presets
 from .objective import LossWeights, TokenizerLoss
@@ -390,6 +390,8 @@ def compare_sheet(
     for row, name, *clips in zip(axes, names, real, recon, samples):
         for ax, clip in zip(row, clips):
             _film_strip(ax, clip, shown)
-        row[0].set_ylabel(name.replace(' ', '\n'), rotation=0, ha='right', va='center')
+        head = printable(name) if len(name) <= 40 else f'{printable(name[:40])} ...'
+        style = dict(rotation=0, ha='right', va='center', parse_math=False)  # a $ is a letter
+        row[0].set_ylabel(head.replace(' ', '\n'), **style)
     fig.suptitle(title)
     return fig
