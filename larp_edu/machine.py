@@ -65,7 +65,10 @@ def memory_gb(device: str | torch.device = 'cpu') -> float:
 def _processor() -> str:
     "Name of the processor; `platform` knows it everywhere but on Linux."
     info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.exists() else []
+    try:
+        lines = info.read_text(errors='replace').splitlines()
+    except OSError:  # not Linux, or hidden from us
+        lines = []
     names = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]
     return names[0] if names else platform.processor()
 
@@ -91,13 +94,20 @@ def hardware() -> dict:
 
 # %% ../nbs/06_machine.ipynb #3b41b06j
 def _commit() -> str | None:
-    "Commit of this code, with `-dirty` after a change; None outside of its repository."
+    """Commit of this code, with `-dirty` after a change.
+
+    None outside of its repository, and where git is missing, refuses (as it does in a folder of
+    another user) or does not answer."""
     in_module = '__file__' in globals()  # a notebook has no file of its own
     root = Path(__file__).resolve().parents[1] if in_module else Path('..')
-    if not (root / '.git').exists():
-        return None
     ask = ['git', '-C', root, 'describe', '--always', '--dirty']
-    return subprocess.run(ask, capture_output=True, text=True).stdout.strip() or None
+    try:
+        if not (root / '.git').exists():
+            return None
+        done = subprocess.run(ask, capture_output=True, text=True, errors='replace', timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
 
 
 def provenance() -> dict:

@@ -18,7 +18,16 @@ import torch
 from huggingface_hub import HfApi, constants, hf_hub_download
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from .files import asset, save_tensors, write_bytes
+from larp_edu.files import (
+    asset,
+    broken_kind,
+    check_weight,
+    hint_of_prefix,
+    save_tensors,
+    text_kind,
+    unwrapped,
+    write_bytes,
+)
 from .tokenizer import LARPTokenizer, TokenizerConfig
 from .generator import ARConfig, ARTransformer
 from .nested import NestedTokenizer
@@ -120,6 +129,7 @@ def released_views(
     model: nn.Module,  # a tokenizer, generator or discriminator
 ) -> dict[str, Tensor]:  # released name -> view of the model's tensor in the released shape
     "Parameters and fixed position tables of a model. Raises TypeError for another kind of model."
+    model = unwrapped(model)
     kind = type(model).__name__
     if kind not in RELEASED_NAMES:
         known = ', '.join(RELEASED_NAMES)
@@ -261,11 +271,17 @@ def _nest(flat):
     return tree
 
 # %% ../nbs/41_pretrained.ipynb #6a2e97f3
+def _is_longer(option, value, other):
+    "Whether the prior has room for more tokens than there are: room that is never used."
+    room = option == f'{_PRIOR}.args.max_seq_len'
+    return room and type(value) is type(other) is int and value > other
+
+
 def _check_option(option, value, given, kind, where):
     "Raise ValueError unless an option repeats what it should, or has the value that we build."
     if option in REPEATED_OPTIONS[kind]:
         other = REPEATED_OPTIONS[kind][option]
-        if value != given.get(other):
+        if value != given.get(other) and not _is_longer(option, value, given.get(other)):
             raise ValueError(
                 f'{where}: {option} is {value!r}, {other} is {given.get(other)!r}; '
                 'this code needs one value for both'
@@ -314,6 +330,14 @@ def _fields(given, config, kind, where):
     }
 
 # %% ../nbs/41_pretrained.ipynb #45c5f3a5
+def _config_of(kind, fields, where):
+    "A config of our own. Raises ValueError naming its origin when parts clash."
+    try:
+        return kind(**fields)
+    except ValueError as e:
+        raise ValueError(f'{where}: {e}') from e
+
+
 def _is_none(value):
     "Whether an option says that there is no such part."
     return value is None or str(value).lower() in ('none', 'no', 'null', '')
@@ -348,11 +372,9 @@ def tokenizer_config(
     _check_options(given, 'LARPTokenizer', where, own)
     side, frames = (_value(given, option, 8, 1, where) for option in own[:2])
     no_dropout = _value({own[2]: False} | given, own[2], False, 0, where)
-    return TokenizerConfig(
-        **_fields(given, TokenizerConfig, 'LARPTokenizer', where),
-        patch=(frames, side, side),
-        prior_dropout=0.0 if no_dropout else 0.1,
-    )
+    fields = _fields(given, TokenizerConfig, 'LARPTokenizer', where)
+    fields |= dict(patch=(frames, side, side), prior_dropout=0.0 if no_dropout else 0.1)
+    return _config_of(TokenizerConfig, fields, where)
 
 # %% ../nbs/41_pretrained.ipynb #e2f45a90
 def generator_config(
@@ -370,7 +392,7 @@ def generator_config(
     fields = _fields(given, ARConfig, 'ARTransformer', where)
     if _value(given, 'frame_prediction', False, 0, where):
         fields['classes'] = 0
-    ours = ARConfig(**fields)
+    ours = _config_of(ARConfig, fields, where)
     condition = _value(given, 'cls_token_num', 1, 1, where)
     if condition != ours.n_cond:
         raise ValueError(f'{where}: cls_token_num is {condition}, expected {ours.n_cond}')
@@ -401,6 +423,7 @@ def released_config(
     model: nn.Module,  # a `LARPTokenizer` or `ARTransformer`
 ) -> dict:  # nested, as in the config.json of the release
     "The release's options for a model. Raises TypeError or ValueError for what it cannot express."
+    model = unwrapped(model)
     kind, c = type(model).__name__, getattr(model, 'config', None)
     if kind not in RELEASED_OPTIONS:
         known = ', '.join(RELEASED_OPTIONS)
@@ -434,19 +457,20 @@ def _no_file(path):
 
 def _read_header(path):
     "{name: (shape, type)} of the tensors in a safetensors file, without reading a weight."
-    with open(path, 'rb') as f:
-        head = f.read(2)
     try:
         with safe_open(path, 'pt') as f:
             slices = {name: f.get_slice(name) for name in f.keys()}
             return {name: (tuple(s.get_shape()), s.get_dtype()) for name, s in slices.items()}
     except SafetensorError as e:
-        what = f'not a whole safetensors file ({path.stat().st_size:,} bytes)'
-        if head == b'PK' or head[:1] == b'\x80':  # an archive, as torch.save writes, or a bare one
-            what = 'a pickle, which can run code when opened'
-        raise ValueError(f'{path} is {what}: {e}') from e
+        raise ValueError(f'{path} is {broken_kind(path)}: {e}') from e
 
 # %% ../nbs/41_pretrained.ipynb #58d3a6e1
+def _fits_shape(name, shape, ours):
+    "Whether a tensor can be ours: the prior's positions may go on behind the last token."
+    longer = name == 'prior_model.pos_emb' and len(shape) == 3 and shape[1] > ours[1]
+    return shape == ours or (longer and shape[::2] == ours[::2])
+
+
 def check_released_file(
     model: nn.Module,  # may be on the meta device
     path: str | Path,  # model.safetensors
@@ -455,17 +479,18 @@ def check_released_file(
 
     Raises OSError, or ValueError naming the entry that is missing, extra, or of another shape or
     type, or what is wrong with the file."""
-    path, views, kind = Path(path), released_views(model), type(model).__name__
+    path, views, kind = Path(path), released_views(model), type(unwrapped(model)).__name__
     if not path.is_file():
         raise _no_file(path)
     found = _read_header(path)
     if missing := sorted(views.keys() - found.keys()):
-        raise ValueError(f'{path} lacks {missing[0]}, which this {kind} needs')
+        hint = hint_of_prefix(found, views)
+        raise ValueError(f'{path} lacks {missing[0]}, which this {kind} needs{hint}')
     if extra := sorted(found.keys() - views.keys()):
         raise ValueError(f'{path} holds {extra[0]}, which this {kind} does not have')
     for name, view in views.items():
         shape, dtype = found[name]
-        if shape != tuple(view.shape):
+        if not _fits_shape(name, shape, tuple(view.shape)):
             raise ValueError(f'{name} in {path} has shape {shape}, expected {tuple(view.shape)}')
         if dtype not in ('F64', 'F32', 'F16', 'BF16'):
             raise ValueError(f'{name} in {path} has type {dtype}, expected floats')
@@ -488,14 +513,19 @@ def load_released_weights(
 ) -> nn.Module:  # the model, in eval mode
     """Copy a released file into the model, converting to its dtype.
 
-    Raises as `check_released_file`, or ValueError naming a foreign position table."""
+    Raises as `check_released_file`, or ValueError naming a foreign position table or a weight that
+    is not finite."""
     check_released_file(model, path)
     views = released_views(model)
     with safe_open(path, 'pt') as f:
         for name in views.keys() & set(FIXED_TABLES):
             _check_table(views[name], f.get_tensor(name), name, path)
         for name, view in views.items():
-            view.copy_(f.get_tensor(name))
+            tensor = f.get_tensor(name)
+            if name == 'prior_model.pos_emb':
+                tensor = tensor[:, : view.shape[1]]  # room for more tokens than there are
+            check_weight(name, tensor, view, path)
+            view.copy_(tensor)
     return model.eval()
 
 # %% ../nbs/41_pretrained.ipynb #4c9e17fb
@@ -607,7 +637,7 @@ def _read_config(path):
     try:
         config = json.loads(path.read_text())
     except (ValueError, RecursionError) as e:
-        raise ValueError(f'{path} is not JSON: {e}') from e
+        raise ValueError(f'{path} is {text_kind(path) or "not JSON"}: {e}') from e
     if not isinstance(config, dict):
         raise ValueError(f'{path} holds a {type(config).__name__}, expected an object')
     return config
