@@ -24,8 +24,8 @@ from filelock import FileLock
 from torch import Tensor, nn
 from tqdm import tqdm
 from .clips import resize_clips
-from .files import cache_folder, load_weights, sha256_of, write_bytes
-from .judge import Detector
+from .files import cache_folder, load_weights, sha256_of, text_kind, write_bytes
+from .judge import Detector, checked_features
 
 # %% ../nbs/40_i3d.ipynb #542d8370
 def pad_same(
@@ -145,6 +145,14 @@ class I3D(nn.Module):
         return self.logits(F.avg_pool3d(x, (2, 7, 7), 1)).flatten(2).mean(2)
 
 # %% ../nbs/40_i3d.ipynb #ff64a0d5
+def _beside(path, ending):
+    "A file beside `path` for some purpose; a short name where the longer one would not be legal."
+    name = path.name + ending
+    if len(os.fsencode(name)) > 255:
+        name = f'{zlib.crc32(os.fsencode(path.name)):08x}{ending}'
+    return path.with_name(name)
+
+
 def _ask(url, have, tag):
     "Open `url`. With `have` bytes here, ask for the rest, provided it is still the file of `tag`."
     headers = {'Range': f'bytes={have}-', 'If-Range': tag.read_text()} if have else {}
@@ -172,7 +180,7 @@ def _receive(answer, part, have, bar, tag, mark):
 # %% ../nbs/40_i3d.ipynb #37a9c5e8
 def _download(url, path, part, quiet):
     "Download `url` to `part`, going on from what is there, and rename it `path` when it is whole."
-    tag = part.with_name(part.name + '.etag')
+    tag = _beside(part, '.etag')
     have = part.stat().st_size if part.exists() and tag.exists() else 0
     try:
         answer = _ask(url, have, tag)
@@ -207,7 +215,7 @@ def _check_download(path, sha256, size):
         raise ValueError(
             f'{path} has {found:,} bytes, expected {size:,}; remove it to download it again'
         )
-    note = path.with_name(path.name + '.sha256')
+    note = _beside(path, '.sha256')
     noted = note.read_text().strip() if note.exists() else ''
     found, want = sha256_of(path), (sha256 or noted).lower()
     if want and found != want:
@@ -236,20 +244,20 @@ def fetch(
     Goes on with a download that was cut off. Raises ValueError when size or checksum differ,
     OSError with what to do by hand when the file cannot be had."""
     if path is None:
-        name = Path(url.partition('?')[0]).name
+        name = Path(url.partition('?')[0]).name[:100]
         path = cache_folder('weights') / f'{zlib.crc32(url.encode()):08x}-{name}'
     path = Path(path)
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f'{path}.lock'):
-            try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(_beside(path, '.lock')):
                 if not path.exists():  # nobody made it while we waited
-                    _download(url, path, path.with_name(path.name + '.part'), quiet)
-            except (OSError, http.client.HTTPException, ValueError) as e:
-                raise OSError(
-                    f'{url} cannot be downloaded ({getattr(e, "reason", e)}). '
-                    f'By hand: put the file at {path}'
-                ) from e
+                    _download(url, path, _beside(path, '.part'), quiet)
+        except (OSError, http.client.HTTPException, ValueError) as e:
+            raise OSError(
+                f'{url} cannot be downloaded ({getattr(e, "reason", e)}). '
+                f'By hand: put the file at {path} (XDG_CACHE_HOME moves the cache)'
+            ) from e
     _check_download(path, sha256, size)
     return path
 
@@ -285,12 +293,19 @@ def _is_program(data):
     return any(name.endswith('constants.pkl') for name in names)
 
 
+def _check_frames(clips):
+    "Raise ValueError for clips that are too short for I3D."
+    if clips.shape[2] < 9:
+        raise ValueError(f'clips have {clips.shape[2]} frames, I3D needs at least 9')
+
+
 def _features_of_program(data):
     "Clips (B, 3, T, H, W) in [0, 1] -> (B, 400), by a torchscript file."
     program = torch.jit.load(io.BytesIO(data), map_location='cpu').eval()
 
-    @torch.no_grad()
+    @checked_features
     def features(clips):
+        _check_frames(clips)
         run = program.to(clips.device)
         return run(clips * 2 - 1, rescale=False, resize=True, return_features=True)
 
@@ -299,6 +314,8 @@ def _features_of_program(data):
 
 def _features_of_tensors(data, path):
     "Clips (B, 3, T, H, W) in [0, 1] -> (B, 400), by our `I3D` with the tensors of a file."
+    if kind := text_kind(path):
+        raise ValueError(f'{path} is {kind}; remove it and fetch the weights again')
     try:
         tensors = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
     except Exception as e:
@@ -310,8 +327,9 @@ def _features_of_tensors(data, path):
     counts = {k: v for k, v in net.state_dict().items() if k.endswith('num_batches_tracked')}
     load_weights(net, counts | tensors.get('state_dict', tensors), path)
 
-    @torch.no_grad()
+    @checked_features
     def features(clips):
+        _check_frames(clips)
         frames = clips.transpose(1, 2).flatten(0, 1)
         frames = F.interpolate(frames, (224, 224), mode='bilinear', align_corners=False)
         large = frames.unflatten(0, (len(clips), -1)).transpose(1, 2)
@@ -328,7 +346,8 @@ def i3d_detector(
     """I3D from a weight file.
 
     A torchscript file is a program, so it runs only when `trust` is its sha256: the first call
-    says what that is. Raises ValueError, or OSError when the file cannot be had."""
+    says what that is. Raises ValueError, or OSError when the file cannot be had; the features raise
+    TypeError or ValueError for what is no batch of clips in [0, 1]."""
     if path is None:
         if kind not in I3D_FILES:
             raise ValueError(f'kind is {kind!r}, expected one of {list(I3D_FILES)}')
@@ -373,7 +392,7 @@ def jepa_detector(
     mean = torch.tensor((0.485, 0.456, 0.406)).view(1, 1, 3, 1, 1)
     std = torch.tensor((0.229, 0.224, 0.225)).view(1, 1, 3, 1, 1)
 
-    @torch.no_grad()
+    @checked_features
     def features(clips):
         x = resize_clips(clips, size).transpose(1, 2)  # (B, T, 3, size, size)
         x = (x - mean.to(x)) / std.to(x)

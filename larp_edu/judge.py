@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DAMAGES', 'MOST_SWAPS', 'blur', 'freeze', 'swap_frames', 'damage', 'ShapeNet', 'shapenet_loss', 'factor_batches',
-           'train_shapenet', 'Detector', 'toy_detector']
+           'train_shapenet', 'Detector', 'checked_features', 'toy_detector']
 
 # %% ../nbs/23_judge.ipynb #imports0
 import math
@@ -16,8 +16,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from .clips import check_clip
 from .shapeworld import HUES, ShapeWorld
 from .files import asset, load_model
+from .transformer import check_counts
 from .trainer import TrainConfig, Trainer
 
 # %% ../nbs/23_judge.ipynb #9cf92cb2
@@ -132,6 +134,7 @@ class ShapeNet(nn.Module):
     ):
         super().__init__()
         self.config = dict(classes=classes, width=width, dim=dim, facts=facts)
+        check_counts(**self.config)
         self.body = nn.Sequential(
             _conv(3, width, (1, 2, 2)),
             _conv(width, 2 * width, (1, 2, 2)),
@@ -233,12 +236,31 @@ class Detector(NamedTuple):
     name: str  # with a checksum of the weights
 
 
+def checked_features(
+    features: Callable[[Tensor], Tensor],  # float32 clips (B, 3, T, H, W) in [0, 1] -> (B, d)
+) -> Callable[[Tensor], Tensor]:
+    """The same without gradients, for clips that `check_clip` has looked at.
+
+    Any network makes features of any numbers, and a distance of clips on the wrong scale looks like
+    a distance. On a GPU the look waits for two numbers a batch, before features that are waited for
+    anyway."""
+
+    @torch.no_grad()
+    def look_first(clips: Tensor) -> Tensor:
+        check_clip(clips)
+        return features(clips.float())
+
+    return look_first
+
+
 def toy_detector() -> Detector:
-    "The shipped ShapeNet, for ShapeWorld. Its distances must never be compared with I3D's."
+    """The shipped ShapeNet, for ShapeWorld. Its distances must never be compared with I3D's.
+
+    Its features raise TypeError or ValueError for what is no batch of clips in [0, 1]."""
     weights = asset('shapenet.safetensors')
     net = ShapeNet.load(weights)
 
-    @torch.no_grad()
+    @checked_features
     def features(clips):
         return net.to(clips.device).features(clips)
 

@@ -9,7 +9,17 @@ __all__ = ['FrameNet', 'PerceptualLoss', 'LPIPS', 'Discriminator', 'critic_loss'
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from .transformer import Block, PatchEmbed, init_weights, patch_grid, sincos_3d
+from larp_edu.transformer import (
+    Block,
+    PatchEmbed,
+    check_counts,
+    check_heads,
+    check_reals,
+    check_sides,
+    init_weights,
+    patch_grid,
+    sincos_3d,
+)
 
 # %% ../nbs/15_losses.ipynb #ecf8b395
 class FrameNet(nn.Module):
@@ -24,6 +34,7 @@ class FrameNet(nn.Module):
         width: int = 24,  # channels of the first of three stages; each next one has twice as many
     ):
         super().__init__()
+        check_counts(classes=classes, width=width)
         self.config = dict(classes=classes, width=width)
 
         def conv(i, o):
@@ -52,6 +63,18 @@ def _frames(clip):
     return clip.transpose(1, 2).flatten(0, 1)
 
 
+def _check_pair(recon, clip):
+    """Raise TypeError or ValueError unless both are float clips of one shape.
+
+    Their range is left alone: a network in training overshoots, and a look costs a GPU a wait."""
+    for x in (recon, clip):
+        if not x.is_floating_point():
+            raise TypeError(f'clip has dtype {x.dtype}, expected floats in [0, 1]')
+    if recon.shape != clip.shape or clip.ndim != 5 or clip.shape[1] != 3:
+        found = f'{tuple(recon.shape)} and {tuple(clip.shape)}'
+        raise ValueError(f'clips have shapes {found}, expected (B, 3, T, H, W) for both')
+
+
 class PerceptualLoss(nn.Module):
     "Distance of unit-length features, mean over frames (LPIPS without its learned weights)."
 
@@ -67,7 +90,10 @@ class PerceptualLoss(nn.Module):
         return super().train(False)
 
     def forward(self, recon: Tensor, clip: Tensor) -> Tensor:
-        "Two batches of clips (B, 3, T, H, W) in [0, 1] -> scalar, at least 0."
+        """Two batches of clips (B, 3, T, H, W) in [0, 1] -> scalar, at least 0.
+
+        Raises TypeError or ValueError for other types or shapes."""
+        _check_pair(recon, clip)
         loss = 0.0
         for a, b in zip(self.net.features(_frames(recon)), self.net.features(_frames(clip))):
             loss = loss + (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean()
@@ -94,7 +120,10 @@ class LPIPS(nn.Module):
         return super().train(False)
 
     def forward(self, recon: Tensor, clip: Tensor) -> Tensor:
-        "Two batches of clips (B, 3, T, H, W) in [0, 1] -> scalar, mean over frames."
+        """Two batches of clips (B, 3, T, H, W) in [0, 1] -> scalar, mean over frames.
+
+        Raises TypeError or ValueError for other types or shapes."""
+        _check_pair(recon, clip)
         return self.net(_frames(recon), _frames(clip), normalize=True).mean()
 
 # %% ../nbs/15_losses.ipynb #98a07012
@@ -114,6 +143,9 @@ class Discriminator(nn.Module):
         eps: float = 1e-5,  # layer-norm constant of the blocks
     ):
         super().__init__()
+        check_sides(clip_size=clip_size, patch=patch)
+        check_heads(dim, heads)
+        check_counts(0, depth=depth)
         self.embed = PatchEmbed(patch, dim)
         positions = sincos_3d(patch_grid(clip_size, patch), dim).float()[None]
         self.register_buffer('positions', positions, persistent=False)
@@ -167,6 +199,7 @@ class LeCam(nn.Module):
         decay: float = 0.999,  # of the running means, which move in training only
     ):
         super().__init__()
+        check_reals(0, 1, decay=decay)
         self.decay = decay
         self.register_buffer('real', torch.zeros(()))
         self.register_buffer('fake', torch.zeros(()))

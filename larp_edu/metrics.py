@@ -14,14 +14,28 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from .clips import check_clip
 from .files import write_bytes
 
 # %% ../nbs/22_metrics.ipynb #08f02836
+def _pair(recon, clip):
+    "Both in at least fp32. TypeError or ValueError unless they are clips in [0, 1] of one shape."
+    for x in (recon, clip):
+        check_clip(x)
+    if recon.shape != clip.shape:  # PyTorch would repeat the smaller one
+        found = f'{tuple(recon.shape)} and {tuple(clip.shape)}'
+        raise ValueError(f'clips have shapes {found}, expected the same')
+    return [x.to(torch.promote_types(x.dtype, torch.float32)) for x in (recon, clip)]
+
+
 def psnr(
     recon: Tensor,  # clips (B, 3, T, H, W) in [0, 1]
     clip: Tensor,  # the same shape
 ) -> Tensor:  # decibels, (B,)
-    "Peak signal-to-noise ratio of each clip; equal clips count as 100 dB."
+    """Peak signal-to-noise ratio of each clip; equal clips count as 100 dB.
+
+    Raises TypeError or ValueError for bytes, other ranges or layouts, or two shapes."""
+    recon, clip = _pair(recon, clip)
     error = (recon - clip).square().flatten(1).mean(1)
     return -10 * error.clamp(min=1e-10).log10()
 
@@ -44,7 +58,13 @@ def ssim(
     window: int = 11,  # pixels a side
     sigma: float = 1.5,  # of the Gaussian, in pixels
 ) -> Tensor:  # at most 1, (B,)
-    "Structural similarity of each clip, the mean over its frames (Wang et al. 2004)."
+    """Structural similarity of each clip, the mean over its frames (Wang et al. 2004).
+
+    Raises TypeError or ValueError as `psnr` does, or for a window that does not fit."""
+    recon, clip = _pair(recon, clip)
+    if not 1 <= window <= min(clip.shape[-2:]) or not 0 < sigma < float('inf'):
+        found = f'window {window}, sigma {sigma}, frames of {tuple(clip.shape[-2:])}'
+        raise ValueError(f'{found}: expected a window within the frames and a finite sigma > 0')
 
     def mean(pictures):
         return _window_mean(pictures, window, sigma)
@@ -60,14 +80,8 @@ def ssim(
     return (likeness / most).reshape(len(recon), -1).mean(1)
 
 # %% ../nbs/22_metrics.ipynb #4afcbc72
-def _sqrt_psd(matrix: Tensor) -> Tensor:
-    "Symmetric root of a positive semi-definite matrix; negative eigenvalues are rounding, so 0."
-    values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-
-
 def _check_gaussians(mean_a, cov_a, mean_b, cov_b):
-    "Raise ValueError unless the shapes are (d,), (d, d), (d,), (d, d) and all numbers finite."
+    "Raise ValueError unless shapes are (d,), (d, d), (d,), (d, d), all finite, both symmetric."
     d = len(mean_a) if mean_a.ndim == 1 else -1
     if not (mean_a.shape == mean_b.shape == (d,) and cov_a.shape == cov_b.shape == (d, d)):
         raise ValueError(
@@ -76,6 +90,22 @@ def _check_gaussians(mean_a, cov_a, mean_b, cov_b):
         )
     if not all(x.isfinite().all() for x in (mean_a, cov_a, mean_b, cov_b)):
         raise ValueError('a mean or covariance is not finite')
+    for mean, cov in ((mean_a, cov_a), (mean_b, cov_b)):
+        rounding = 1e-6 * cov.abs().max() + 1e-12 * mean.square().max()  # a generous bound
+        if (cov - cov.T).abs().max() > rounding:
+            raise ValueError('a covariance is not symmetric')
+
+
+def _half(mean, cov):
+    "R (d, d) with R R^T = cov. Raises ValueError for a matrix that has no such half."
+    values, vectors = torch.linalg.eigh(cov)
+    eps, least, most = torch.finfo(cov.dtype).eps, values[0], values.abs().max()
+    # the covariance is a mean of squares less the square of the mean, which is rounded as well
+    if least < -1e-3 * most - len(cov) * eps * mean.square().sum():
+        found = f'eigenvalues lie in [{least:.3g}, {values[-1]:.3g}]'
+        raise ValueError(f'a covariance is none: its {found}, expected none below 0')
+    rounding = len(cov) * eps * most
+    return vectors * values.where(values > rounding, 0).sqrt()
 
 # %% ../nbs/22_metrics.ipynb #9ad1c6e8
 def frechet_distance(
@@ -83,18 +113,20 @@ def frechet_distance(
     cov_a: Tensor,  # (d, d)
     mean_b: Tensor,
     cov_b: Tensor,
-) -> float:  # squared distance, in float64
+) -> float:  # squared distance, 0 or more, in float64
     """|mean_a - mean_b|^2 + tr(cov_a + cov_b - 2 (cov_a cov_b)^(1/2)) of two Gaussians.
 
-    The trace of the root is that of the symmetric (A^(1/2) B A^(1/2))^(1/2). Raises ValueError for
-    clashing shapes or non-finite input."""
+    The trace of the root is the sum of the singular values of R^T S, with cov_a = R R^T and
+    cov_b = S S^T. Raises ValueError for clashing shapes, non-finite input or a matrix that is no
+    covariance."""
     given = [torch.as_tensor(x).double() for x in (mean_a, cov_a, mean_b, cov_b)]
     _check_gaussians(*given)
     mean_a, cov_a, mean_b, cov_b = given
-    root = _sqrt_psd(cov_a)
-    cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
+    half_a, half_b = _half(mean_a, cov_a), _half(mean_b, cov_b)
+    cross = torch.linalg.svdvals(half_a.T @ half_b).sum()
     shift = (mean_a - mean_b).square().sum()
-    return (shift + cov_a.trace() + cov_b.trace() - 2 * cross).item()
+    spread = half_a.square().sum() + half_b.square().sum()  # the traces of both
+    return (shift + spread - 2 * cross).clamp(min=0).item()
 
 # %% ../nbs/22_metrics.ipynb #5e0b77d1
 def check_same_header(a: dict, b: dict) -> None:
@@ -108,10 +140,24 @@ def check_same_header(a: dict, b: dict) -> None:
 
 # %% ../nbs/22_metrics.ipynb #999d802a
 def _check_sums(n, total, outer):
-    "Raise ValueError unless the sums have the shapes (d,), (d, d) and are float64."
+    "Raise ValueError unless the sums have the shapes (d,), (d, d), are float64 and finite."
     square = total.ndim == 1 and outer.shape == (len(total), len(total))
     if not square or {total.dtype, outer.dtype} != {torch.float64} or n < 0:
         raise ValueError(f'shapes {tuple(total.shape)}, {tuple(outer.shape)}, n {n}')
+    if not (total.isfinite().all() and outer.isfinite().all()):
+        raise ValueError('a sum is not finite')
+
+
+def _check_rows(features, width=None):
+    "Raise TypeError or ValueError unless features are finite floats (B, d), d the width if given."
+    if not torch.is_tensor(features) or not features.is_floating_point():
+        found = features.dtype if torch.is_tensor(features) else type(features).__name__
+        raise TypeError(f'features are {found}, expected a tensor of floats')
+    if features.ndim != 2 or width not in (None, features.shape[1]):
+        expected = f'(B, {width or "d"})'
+        raise ValueError(f'features have shape {tuple(features.shape)}, expected {expected}')
+    if not features.isfinite().all():
+        raise ValueError('features are not finite')
 
 
 class FeatureStats:
@@ -138,13 +184,11 @@ class FeatureStats:
         features: Tensor,  # (B, d)
         keep: int = 0,  # add the first `keep` of them to `rows`
     ) -> 'FeatureStats':  # itself
-        "Count some more rows. Raises ValueError for another width or numbers that are not finite."
-        dim = len(self.total)
-        if features.ndim != 2 or features.shape[1] != dim:
-            raise ValueError(f'features have shape {tuple(features.shape)}, expected (B, {dim})')
+        """Count some more rows.
+
+        Raises TypeError or ValueError for no floats, another width or non-finite numbers."""
+        _check_rows(features, len(self.total))
         x = features.detach().cpu().double()
-        if not x.isfinite().all():
-            raise ValueError('features are not finite')
         self.n += len(x)
         self.total += x.sum(0)
         self.outer += x.T @ x
@@ -153,8 +197,11 @@ class FeatureStats:
         return self
 
     def merge(self, other: 'FeatureStats') -> 'FeatureStats':
-        "New statistics of both sets. Raises ValueError when the headers differ."
+        "New statistics of both sets. Raises ValueError when the headers or the widths differ."
         check_same_header(self.header, other.header)
+        if len(self.total) != len(other.total):
+            widths = f'{len(self.total)} and {len(other.total)}'
+            raise ValueError(f'features of {widths} numbers a clip cannot be merged')
         both = FeatureStats(len(self.total), self.header)
         both.n = self.n + other.n
         both.total = self.total + other.total
@@ -164,7 +211,9 @@ class FeatureStats:
 
     @property
     def mean(self) -> Tensor:
-        "Mean of the rows, (d,)."
+        "Mean of the rows, (d,). Raises ValueError when there are none."
+        if not self.n:
+            raise ValueError('no features were counted, so they have no mean')
         return self.total / self.n
 
     @property
@@ -229,20 +278,24 @@ def _blocks(rows, count, seed):
 def kernel_distance(
     real: Tensor,  # features (N, d), at least 2 rows
     fake: Tensor,  # features (M, d)
-    block: int = 2000,  # rows of the larger set that are compared at once
-) -> float:  # near 0 for two sets of one kind, also below 0
+    block: int = 2000,  # rows of the larger set that are compared at once, at least 2
+) -> float:  # near 0 for two independent sets of one kind, also below 0
     """Squared maximum mean discrepancy with kernel (x.y / d + 1)^3 (KID, Binkowski et al. 2018).
 
     Features are centred and scaled by those of `real`, so that no single one decides. The mean over
     equal blocks, each set shuffled by itself (seeds 0, 1), so memory stays bounded for sets of like
-    size. Raises ValueError for fewer than 2 rows, other widths, or numbers that are not finite."""
+    size. The sets are taken for independent: a set against itself, or against itself with a little
+    noise, is below 0. Raises TypeError or ValueError for no floats, fewer than 2 rows, other widths
+    or non-finite numbers."""
+    for rows in (real, fake):
+        _check_rows(rows)
     if min(len(real), len(fake)) < 2 or real.shape[1:] != fake.shape[1:]:
         raise ValueError(
             f'features have shapes {tuple(real.shape)}, {tuple(fake.shape)}, '
             'expected at least 2 rows of one width'
         )
-    if not (real.isfinite().all() and fake.isfinite().all()):
-        raise ValueError('features are not finite')
+    if block < 2:
+        raise ValueError(f'block is {block}, expected at least 2')
     mean, spread = real.double().mean(0), real.double().std(0).clamp(min=1e-6)
     real, fake = ((x.double() - mean) / spread for x in (real, fake))
     fewest, most = sorted((len(real), len(fake)))
