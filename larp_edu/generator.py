@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 from .files import load_model
+from .transformer import check_counts, check_heads, check_reals
 from .tokenizer import LARPTokenizer, Presets
 
 # %% ../nbs/20_generator.ipynb #6cab2955
@@ -37,6 +38,8 @@ class RMSNorm(nn.Module):
 
     def __init__(self, dim: int, eps: float = 1e-5):
         super().__init__()
+        check_counts(dim=dim)
+        check_reals(0, eps=eps)
         self.eps, self.weight = eps, nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,6 +52,8 @@ class CausalAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int, dropout: float):
         super().__init__()
+        check_heads(dim, heads)
+        check_reals(0, 1, dropout=dropout)
         self.heads, self.dropout = heads, dropout
         self.qkv, self.proj = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim, bias=False)
 
@@ -76,6 +81,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, dim: int, dropout: float):
         super().__init__()
+        check_counts(dim=dim)
+        check_reals(0, 1, dropout=dropout)
         hidden = -(-(8 * dim // 3) // 256) * 256  # rounded up
         self.gate = nn.Linear(dim, hidden, bias=False)
         self.up = nn.Linear(dim, hidden, bias=False)
@@ -111,7 +118,7 @@ class ARBlock(nn.Module):
 class ARConfig:
     """Everything that shapes a generator; the defaults are LARP's class-conditional LP for UCF101.
 
-    Raises ValueError when parts clash."""
+    Raises ValueError naming a number that cannot be, or parts that clash."""
 
     n_tokens: int = 1024
     codes: int = 8192
@@ -123,10 +130,11 @@ class ARConfig:
     class_dropout: float = 0.1  # how often training replaces the class by the null class
 
     def __post_init__(self):
-        if self.dim % self.heads:
-            raise ValueError(f'dim {self.dim} is not divisible by {self.heads} heads')
-        if self.n_tokens < 1 or self.codes < 2 or self.classes < 0:
-            raise ValueError(f'{self}: n_tokens, codes, classes must be at least 1, 2, 0')
+        check_counts(n_tokens=self.n_tokens)
+        check_counts(2, codes=self.codes)
+        check_counts(0, classes=self.classes, depth=self.depth)
+        check_reals(0, 1, dropout=self.dropout, class_dropout=self.class_dropout)
+        check_heads(self.dim, self.heads, 'dim')
 
     @property
     def n_cond(self) -> int:
@@ -162,6 +170,10 @@ class ARTransformer(nn.Module):
             if p.ndim > 1:
                 nn.init.normal_(p, std=0.02)
         nn.init.zeros_(self.out.weight)
+
+    def __getstate__(self) -> dict:
+        "What a copy takes along: not the step that `generate` compiled, which is bound to `self`."
+        return {name: value for name, value in vars(self).items() if name != '_compiled_step'}
 
     @classmethod
     def load(cls, path: str | Path) -> 'ARTransformer':

@@ -9,7 +9,7 @@ __all__ = ['Encoder', 'Decoder']
 import math
 import torch
 from torch import Tensor, nn
-from .transformer import sincos_1d
+from .transformer import check_counts, check_reals, sincos_1d
 from .patchwise import PatchDecoder, PatchEncoder
 
 # %% ../nbs/13_holistic.ipynb #draft6
@@ -34,6 +34,8 @@ class Encoder(PatchEncoder):
         query_std: float = 0.02,  # of the queries at the start
     ):
         super().__init__(clip_size, patch, dim, depth, heads, eps, gain)
+        check_counts(n_tokens=n_tokens)
+        check_reals(0, query_std=query_std)
         patches = self.positions.shape[1]
         if not holistic and n_tokens != patches:
             raise ValueError(
@@ -71,6 +73,7 @@ class Decoder(PatchDecoder):
         eps: float = 1e-5,  # of the layer norms in the blocks
     ):
         super().__init__(clip_size, patch, dim, depth, heads, eps)
+        check_counts(n_tokens=n_tokens)
         self.query = nn.Parameter(torch.randn(dim) * 0.02) if holistic else None
         if holistic:
             positions = sincos_1d(n_tokens, dim).float()[None]

@@ -39,6 +39,8 @@ def _fewest(tok, indices, clip, quality, distance):
                 f'distance gave shape {tuple(score.shape)} for {len(todo)} clips, '
                 f'expected ({len(todo)},)'
             )
+        if score.isnan().any():
+            raise ValueError('distance gave a value that is no number')
         good = (score >= quality if distance is None else score <= quality).cpu()
         counts[todo[good]] = k
         todo = todo[~good]

@@ -9,7 +9,17 @@ __all__ = ['PatchEncoder', 'PatchDecoder']
 import math
 import torch
 from torch import Tensor, nn
-from .transformer import Block, PatchEmbed, init_weights, patch_grid, sincos_3d, unpatchify
+from larp_edu.transformer import (
+    Block,
+    PatchEmbed,
+    check_counts,
+    check_reals,
+    check_sides,
+    init_weights,
+    patch_grid,
+    sincos_3d,
+    unpatchify,
+)
 
 # %% ../nbs/12_patchwise.ipynb #d062e63b
 class PatchEncoder(nn.Module):
@@ -28,6 +38,9 @@ class PatchEncoder(nn.Module):
         gain: float = 1.0,  # of the patch embedding at the start; 1 is LARP's plain Xavier start
     ):
         super().__init__()
+        check_sides(clip_size=clip_size, patch=patch)
+        check_counts(0, depth=depth)
+        check_reals(0, gain=gain)
         self.clip_size = tuple(clip_size)
         self.embed = PatchEmbed(patch, dim)
         positions = sincos_3d(patch_grid(clip_size, patch), dim).float()[None]
@@ -76,6 +89,8 @@ class PatchDecoder(nn.Module):
         eps: float = 1e-5,  # of the layer norms in the blocks
     ):
         super().__init__()
+        check_sides(clip_size=clip_size, patch=patch)
+        check_counts(0, depth=depth)
         self.clip_size = tuple(clip_size)
         self.patch = tuple(patch)
         positions = sincos_3d(patch_grid(clip_size, patch), dim).float()[None]

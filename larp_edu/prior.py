@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from .transformer import Block, init_weights
+from .transformer import Block, check_counts, check_reals, init_weights
 from .quantize import in_pieces
 
 # %% ../nbs/16_prior.ipynb #8e0ddb5b
@@ -30,6 +30,9 @@ class Prior(nn.Module):
         dropout: float = 0.1,
     ):
         super().__init__()
+        check_counts(n_tokens=n_tokens, code_dim=code_dim, dim=dim)
+        check_counts(0, depth=depth)
+        check_reals(0, 1, dropout=dropout)
         self.inp, self.drop = nn.Linear(code_dim, dim), nn.Dropout(dropout)
         self.positions = nn.Parameter(torch.randn(1, n_tokens, dim) * 0.02)
         self.blocks = nn.ModuleList(
@@ -101,7 +104,10 @@ def code_loss(
     """(mean cross-entropy in nats, share of labels that are the likeliest code).
 
     With more than one piece, logits are not kept for the gradient but made again: at full size the
-    m x K logits of a round would be 4 GB, and their gradients as much again."""
+    m x K logits of a round would be 4 GB, and their gradients as much again. Raises ValueError when
+    there is no label: a mean over nothing is no number."""
+    if not len(labels):
+        raise ValueError('no token to predict: a prior needs at least 2 tokens a clip')
     K = len(codebook)
     pieces = list(zip(in_pieces(prediction, K), in_pieces(labels, K)))
     again = dict(use_reentrant=False, preserve_rng_state=False)  # nothing random in a piece

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from .transformer import check_counts, check_reals, check_temperatures
 
 # %% ../nbs/14_quantize.ipynb #6bdb19d6
 class Quantized(NamedTuple):
@@ -48,6 +49,9 @@ class Quantizer(nn.Module):
         commitment: float = 0.25,  # weight of the loss that holds the tokens near their rows
     ):
         super().__init__()
+        check_counts(codes=codes, dim=dim)
+        check_temperatures(temperature=temperature)
+        check_reals(0, commitment=commitment)
         self.temperature = temperature
         self.stochastic = stochastic
         self.commitment = commitment
@@ -101,22 +105,37 @@ class CodeUsage:
     "Counts code indices over a whole set: `update` with each batch, then ask."
 
     def __init__(self, codes: int):
+        check_counts(codes=codes)
         self.counts = torch.zeros(codes, dtype=torch.float64)
 
     def update(self, indices: Tensor) -> 'CodeUsage':
-        "Count `indices` of any shape, int64; returns itself."
-        self.counts += torch.bincount(indices.flatten().cpu(), minlength=len(self.counts))
+        """Count `indices` of any shape; returns itself.
+
+        Raises TypeError or ValueError for what are no indices of this codebook."""
+        if indices.dtype not in (torch.int64, torch.int32):
+            raise TypeError(f'indices have dtype {indices.dtype}, expected torch.int64')
+        found, last = indices.flatten().cpu(), len(self.counts) - 1
+        if len(found) and not 0 <= found.min() <= found.max() <= last:
+            raise ValueError(f'code index {found.min()}..{found.max()}, expected 0..{last}')
+        self.counts += torch.bincount(found, minlength=len(self.counts))
         return self
+
+    def _total(self):
+        total = self.counts.sum()
+        if not total:
+            raise ValueError('no indices were counted')
+        return total
 
     @property
     def usage(self) -> float:
-        "The share of codes that occur, in [0, 1]."
+        "The share of codes that occur, in (0, 1]. Raises ValueError when nothing was counted."
+        self._total()
         return (self.counts > 0).double().mean().item()
 
     @property
     def entropy(self) -> float:
-        "The entropy of the frequencies, in nats."
-        return torch.special.entr(self.counts / self.counts.sum()).sum().item()
+        "The entropy of the frequencies, in nats. Raises ValueError when nothing was counted."
+        return torch.special.entr(self.counts / self._total()).sum().item()
 
     @property
     def perplexity(self) -> float:

@@ -8,6 +8,7 @@ __all__ = ['tokenizer_recipes', 'generator_recipes', 'CriticConfig', 'TokenizerR
 # %% ../nbs/44_recipes.ipynb #imports0
 from dataclasses import dataclass, replace
 from typing import Literal
+from .transformer import check_counts, check_flags, check_heads, check_reals
 from .tokenizer import Presets, TokenizerConfig, tokenizer_presets
 from .objective import LossWeights
 from .trainer import TrainConfig
@@ -16,7 +17,9 @@ from .generator import ARConfig, generator_presets
 # %% ../nbs/44_recipes.ipynb #10608af0
 @dataclass(frozen=True)
 class CriticConfig:
-    "The discriminator that a tokenizer is trained against; the defaults are LARP's (appendix)."
+    """The discriminator that a tokenizer is trained against; the defaults are LARP's (appendix).
+
+    Raises ValueError naming a number that cannot be."""
 
     dim: int = 512
     depth: int = 12
@@ -24,10 +27,19 @@ class CriticConfig:
     lr: float = 3e-5  # of its Adam; follows the schedule of the tokenizer
     lecam: float = 1e-3  # weight of the LeCam term in its loss
 
+    def __post_init__(self):
+        check_heads(self.dim, self.heads, 'dim')
+        check_counts(0, depth=self.depth)
+        check_reals(0, lr=self.lr, lecam=self.lecam)
+        if self.dim % 4:
+            raise ValueError(f'dim {self.dim} is not divisible by 4')
+
 # %% ../nbs/44_recipes.ipynb #93315a87
 @dataclass(frozen=True)
 class TokenizerRecipe:
-    "How one tokenizer is trained; the defaults are LARP's (section 3.4 and appendix)."
+    """How one tokenizer is trained; the defaults are LARP's (section 3.4 and appendix).
+
+    Raises ValueError naming what cannot be."""
 
     model: TokenizerConfig
     train: TrainConfig
@@ -39,6 +51,12 @@ class TokenizerRecipe:
     critic: CriticConfig = CriticConfig()
     prior_lr: float = 1.0  # factor on the learning rate of the prior
     flip: bool = False  # mirror half of the training clips
+
+    def __post_init__(self):
+        check_reals(0, prior_lr=self.prior_lr)
+        check_flags(flip=self.flip)
+        if self.perceptual not in ('lpips', 'frames'):
+            raise ValueError(f"perceptual is {self.perceptual!r}, expected 'lpips' or 'frames'")
 
     def networks(self) -> tuple[str | None, CriticConfig | None]:
         "The perceptual network and the critic that it needs; None where the weight is 0."
@@ -129,11 +147,8 @@ class GeneratorRecipe:
     clips: int = 20_000  # of a procedural world, at most; of films, all there are
 
     def __post_init__(self):
-        if self.given < 0 or self.draws < 0 or self.clips < 1:
-            raise ValueError(
-                f'given {self.given}, draws {self.draws}, clips {self.clips}: '
-                'expected at least 0, 0 and 1'
-            )
+        check_counts(0, given=self.given, draws=self.draws)
+        check_counts(clips=self.clips)
 
 # %% ../nbs/44_recipes.ipynb #3a3911f6
 _ucf_train = TrainConfig(

@@ -6,20 +6,34 @@
 __all__ = ['filter_logits', 'sample_token', 'guided_logits', 'generate', 'hold_frame']
 
 # %% ../nbs/21_sampling.ipynb #imports0
+import math
 from contextlib import contextmanager
 import torch
 from torch import Tensor
+from .transformer import check_counts, check_reals, check_temperatures
 from .generator import ARTransformer
 
 # %% ../nbs/21_sampling.ipynb #6eb47a64
-def filter_logits(
-    logits: Tensor,  # (..., K)
-    top_k: int = 0,  # keep the k largest; 0: all
-    top_p: float = 1.0,  # keep the nucleus of this mass; 1: all
-) -> Tensor:
-    """Set all but the `top_k` largest logits, then all outside the nucleus, to -inf; (..., K).
+def _check_knobs(temperature=1.0, top_k=0, top_p=1.0):
+    "Raise ValueError naming a knob that cannot be."
+    check_counts(0, top_k=top_k)
+    check_reals(0, 1, top_p=top_p)
+    if top_p == 0:
+        raise ValueError('top_p is 0, expected more: the nucleus of no mass is empty')
+    if temperature != 0:
+        check_temperatures(temperature=temperature)
 
-    The entry that crosses the mass is kept, so at least one always survives."""
+
+def _check_logits(logits):
+    "Raise ValueError for a row with NaN or +inf, or in which no code is possible."
+    if not logits.amax(-1).isfinite().all():
+        raise ValueError(
+            'logits are not finite; -inf may rule out some codes, but NaN, inf, '
+            'or -inf for all codes say nothing'
+        )
+
+
+def _filter(logits, top_k, top_p):
     if top_k:
         least = logits.topk(min(top_k, logits.shape[-1]))[0][..., -1:]
         logits = logits.masked_fill(logits < least, float('-inf'))
@@ -32,19 +46,48 @@ def filter_logits(
         logits = logits.masked_fill(drop, float('-inf'))
     return logits
 
+
+def filter_logits(
+    logits: Tensor,  # (..., K); -inf for codes that may not come
+    top_k: int = 0,  # keep the k largest; 0: all
+    top_p: float = 1.0,  # keep the nucleus of this mass; 1: all
+) -> Tensor:
+    """Set all but the `top_k` largest logits, then all outside the nucleus, to -inf; (..., K).
+
+    The entry that crosses the mass is kept, so at least one always survives. Raises ValueError for
+    knobs out of range, NaN or +inf."""
+    _check_knobs(top_k=top_k, top_p=top_p)
+    _check_logits(logits)
+    return _filter(logits, top_k, top_p)
+
 # %% ../nbs/21_sampling.ipynb #a1e0beca
+def _scaled(logits, temperature):
+    "Logits over the temperature, in fp32; as they are at temperature 0, where the largest wins."
+    return logits.float() / (temperature or 1.0)
+
+
+def _draw(scaled, temperature, top_k, top_p, generator):
+    "A code for each row of logits that were scaled and are in order."
+    if temperature == 0:
+        return scaled.argmax(-1)
+    p = _filter(scaled, top_k, top_p).softmax(-1)
+    return torch.multinomial(p, 1, generator=generator)[:, 0]
+
+
 def sample_token(
-    logits: Tensor,  # (B, K)
-    temperature: float = 1.0,  # 0: the arg-max
+    logits: Tensor,  # (B, K); -inf for codes that may not come
+    temperature: float = 1.0,  # 0: the arg-max; else at least 1e-6
     top_k: int = 0,
     top_p: float = 1.0,
     generator: torch.Generator | None = None,  # of random numbers; None: torch's own
 ) -> Tensor:
-    "One code (B,) for each row: a draw from the filtered softmax, or the arg-max."
-    if temperature == 0:
-        return logits.argmax(-1)
-    p = filter_logits(logits.float() / temperature, top_k, top_p).softmax(-1)
-    return torch.multinomial(p, 1, generator=generator)[:, 0]
+    """One code (B,) for each row: a draw from the filtered softmax, or the arg-max.
+
+    Raises ValueError for knobs out of range, NaN or +inf."""
+    _check_knobs(temperature, top_k, top_p)
+    scaled = _scaled(logits, temperature)
+    _check_logits(scaled)
+    return _draw(scaled, temperature, top_k, top_p, generator)
 
 # %% ../nbs/21_sampling.ipynb #h4cache1
 def _compiled_step(model):
@@ -55,7 +98,8 @@ def _compiled_step(model):
         config.recompile_limit = max(64, config.recompile_limit)  # eight lengths per batch size
         mode = 'reduce-overhead' if model.positions.is_cuda else 'default'
         step = torch.compile(model.step, mode=mode, dynamic=False)
-        object.__setattr__(model, '_compiled_step', step)  # not a part of the module
+        # not a part of the module, nor of its copies: it runs with the weights of this very model
+        object.__setattr__(model, '_compiled_step', step)
     return model._compiled_step
 
 
@@ -97,14 +141,37 @@ def guided_logits(logits: Tensor, scale: float) -> Tensor:
     return without + scale * (with_class - without)
 
 # %% ../nbs/21_sampling.ipynb #h4gen2
-def _check_knobs(model, guidance_scale, temperature, top_k, top_p):
-    if temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
-        found = f'temperature {temperature}, top_k {top_k}, top_p {top_p}'
-        raise ValueError(f'{found}: expected >= 0, >= 0, in (0, 1]')
+def _check_guidance(model, guidance_scale):
+    if not isinstance(guidance_scale, (int, float)) or not math.isfinite(guidance_scale):
+        raise ValueError(f'guidance_scale is {guidance_scale!r}, expected a finite number')
     if guidance_scale != 1 and not model.config.classes:
         raise ValueError(
             'guidance needs a class-conditional generator; this one is conditioned on frames'
         )
+
+
+class _Watch:
+    """Passes logits on, and remembers on their device whether all were finite.
+
+    Asks about the first; `check` asks about all."""
+
+    def __init__(self):
+        self.finite = None
+
+    def __call__(self, logits):
+        now = logits.isfinite().all()
+        if self.finite is None:
+            self.finite = now
+            self.check()
+        self.finite = self.finite & now
+        return logits.nan_to_num(0.0, 0.0, 0.0)  # a draw from NaN would stop a GPU for good
+
+    def check(self):
+        if not self.finite:
+            raise ValueError(
+                'the logits of this generator are not finite: '
+                'look at its weights, and for a guidance_scale or temperature that is extreme'
+            )
 
 
 @contextmanager
@@ -129,8 +196,11 @@ def generate(
     cached: bool = True,  # False recomputes the whole sequence at every step: slow, for checks
     compiled: bool = False,  # compile the step: minutes, once per model and batch size
 ) -> Tensor:
-    "Draw tokens (B, n) int64 one after the other. Raises ValueError for arguments out of range."
-    _check_knobs(model, guidance_scale, temperature, top_k, top_p)
+    """Draw tokens (B, n) int64 one after the other.
+
+    Raises ValueError for arguments out of range, or when the model's logits are not finite."""
+    _check_knobs(temperature, top_k, top_p)
+    _check_guidance(model, guidance_scale)
     guided = guidance_scale != 1
     with _eval_mode(model):
         cond = cond.to(model.positions.device)
@@ -139,14 +209,16 @@ def generate(
             cond = torch.cat([cond, torch.full_like(cond, model.config.classes)])
         x = model.embed_cond(cond)
         logits_after = _WithCache(model, len(cond), compiled) if cached else _FromStart(model)
-        tokens = []
+        tokens, watched = [], _Watch()
         for _ in range(model.config.n_tokens):
             logits = logits_after(x)
             if guided:
                 logits = guided_logits(logits, guidance_scale)
-            tokens.append(sample_token(logits, temperature, top_k, top_p, generator))
+            scaled = watched(_scaled(logits, temperature))
+            tokens.append(_draw(scaled, temperature, top_k, top_p, generator))
             new = tokens[-1].repeat(2) if guided else tokens[-1]
             x = model.tokens(new)[:, None]
+        watched.check()
     return torch.stack(tokens, 1)
 
 # %% ../nbs/21_sampling.ipynb #e3191ee1

@@ -15,7 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from .clips import check_clip, hold_last_frame, resize_crop, to_float
 from .files import load_model
-from .transformer import init_weights, patch_grid
+from larp_edu.transformer import (
+    check_counts,
+    check_flags,
+    check_heads,
+    check_reals,
+    check_sides,
+    check_temperatures,
+    init_weights,
+    patch_grid,
+)
 from .holistic import Decoder, Encoder
 from .quantize import Quantized, Quantizer
 from .prior import Prior, prior_loss
@@ -25,7 +34,7 @@ from .prior import Prior, prior_loss
 class TokenizerConfig:
     """Everything that shapes a tokenizer; the defaults are LARP-L (16 x 128 x 128, 1,024 tokens).
 
-    Raises ValueError when parts clash."""
+    Raises ValueError naming a number that cannot be, or parts that clash."""
 
     frames: int = 16
     size: int = 128  # pixels, rows and columns
@@ -51,23 +60,26 @@ class TokenizerConfig:
     latent_gain: float = 1.0  # start of the map from code vectors to the decoder
 
     def __post_init__(self):
+        check_sides(patch=self.patch)
         object.__setattr__(self, 'patch', tuple(self.patch))  # JSON knows lists only
+        check_counts(**self._some('frames size n_tokens code_dim heads prior_heads'))
+        check_counts(2, codes=self.codes)
+        check_counts(0, **self._some('encoder_depth decoder_depth prior_depth'))
+        check_reals(0, **self._some('eps query_std patch_gain latent_gain'))
+        check_reals(0, 1, prior_dropout=self.prior_dropout)
+        check_temperatures(**self._some('temperature prior_temperature'))
+        check_flags(**self._some('holistic stochastic'))
+        check_heads(self.dim, self.heads, 'dim')
+        check_heads(self.prior_dim, self.prior_heads, 'prior_dim')
         patch_grid(self.clip_size, self.patch)
-        self._check_heads('dim', self.dim, self.heads)
-        self._check_heads('prior_dim', self.prior_dim, self.prior_heads)
         if self.dim % 4:
             raise ValueError(f'dim {self.dim} is not divisible by 4')
-        if self.n_tokens < 1 or self.codes < 2:
-            found = f'n_tokens {self.n_tokens}, codes {self.codes}'
-            raise ValueError(f'{found}: expected at least 1 and 2')
-        if min(self.temperature, self.prior_temperature) <= 0:
-            found = f'temperatures {self.temperature}, {self.prior_temperature}'
-            raise ValueError(f'{found}: expected more than 0')
+        if self.prior_depth and self.n_tokens < 2:
+            raise ValueError('n_tokens 1 leaves a prior nothing to predict: prior_depth=0, or more')
 
-    @staticmethod
-    def _check_heads(name, dim, heads):
-        if dim % heads:
-            raise ValueError(f'{name} {dim} is not divisible by {heads} heads')
+    def _some(self, names):
+        "The fields of these names, as keywords."
+        return {name: getattr(self, name) for name in names.split()}
 
     @property
     def clip_size(self) -> tuple[int, int, int]:
@@ -212,9 +224,16 @@ class LARPTokenizer(nn.Module):
     ) -> Tensor:
         """Indices (B, n) int64 of a batch of clips.
 
-        Raises TypeError or ValueError for a clip of another layout, range or size."""
+        Raises TypeError or ValueError for a clip of another layout, range or size, and where the
+        model's own numbers are not finite, of which the nearest code would mean nothing."""
         check_clip(clip)
-        return self.quantizer(self.latents(clip), sample).indices
+        z = self.latents(clip)
+        if not z.isfinite().all():
+            raise ValueError(
+                f'the vectors of this tokenizer are not finite in {z.dtype}: '
+                'look at its weights, and for a precision that is too small'
+            )
+        return self.quantizer(z, sample).indices
 
     def decode(
         self,
