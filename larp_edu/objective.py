@@ -7,12 +7,16 @@ __all__ = ['LossWeights', 'copy_tensors', 'put_back', 'add_prefix', 'take_prefix
            'unpack_optimizers', 'average_over_processes', 'fp16_scale', 'running_buffers', 'Critic', 'TokenizerLoss']
 
 # %% ../nbs/18_objective.ipynb #imports0
+import copy
+import difflib
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from .files import load_weights
+from .machine import device_and_dtype
 from .distributed import shard_like
 from .optim import step_if
 from .losses import LeCam, adversarial_loss, critic_loss
@@ -24,7 +28,8 @@ class LossWeights:
     """What each term counts in the tokenizer's loss, and how long quantisation waits.
 
     The defaults are the recipe that works at toy size; LARP's own differs in l1 1, perceptual 1,
-    adversarial .3, l2 0, warm 0."""
+    adversarial .3, l2 0, warm 0. A subclass with a field more weighs a term more. Raises ValueError
+    for a number that cannot work."""
 
     l2: float = 5.0  # squared error of the pixels
     l1: float = 0.0  # absolute error of the pixels
@@ -33,6 +38,18 @@ class LossWeights:
     vq: float = 0.1  # the quantiser's own loss
     prior: float = 0.06  # cross-entropy of the prior's predictions
     warm: float = 0.15  # share of the steps that run unquantised first
+
+    def __post_init__(self):
+        for name, weight in asdict(self).items():
+            if not 0 <= weight < math.inf:
+                raise ValueError(f'{name} is {weight}, expected a finite number, 0 or more')
+        if self.warm > 1:
+            raise ValueError(f'warm is {self.warm}, expected a share of the steps, 0 to 1')
+
+    @property
+    def terms(self) -> dict[str, float]:
+        "The weight of each term by its name."
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != 'warm'}
 
 # %% ../nbs/18_objective.ipynb #335e7032
 def copy_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -87,6 +104,15 @@ class BrokenSteps(nn.Module):
         self.in_row.add_(1).mul_(broken)
         self.longest.copy_(torch.maximum(self.longest, self.in_row))
 
+    def count_undone(
+        self,
+        undone: Tensor,  # bool, of one element: a step not yet counted was undone
+    ) -> None:
+        "Add one broken step if `undone` is True, else nothing."
+        self.total.add_(undone)
+        self.in_row.add_(undone)
+        self.longest.copy_(torch.maximum(self.longest, self.in_row))
+
 # %% ../nbs/18_objective.ipynb #ad39377c
 class Objective:
     """A loss with a memory: what a `Trainer` asks of it.
@@ -131,6 +157,9 @@ class Objective:
         rate: float,  # what the schedule multiplies learning rates with now
     ) -> None:
         "Be told where in the run it is, before every step."
+
+    def check(self, model: nn.Module) -> None:
+        "Raise ValueError if a model cannot be trained with it: asked once, before any step."
 
     def describe(self) -> dict:
         "What a resumed run must agree on, JSON-able."
@@ -225,7 +254,8 @@ class Critic(nn.Module):
     """A discriminator as the tokenizer's opponent: it judges, and learns in every fifth step.
 
     Its loss is `critic_loss` plus `lecam` x `LeCam`, its optimiser Adam (LARP appendix). Gradients
-    and means are those of all processes together; under fp16 autocast its loss is scaled."""
+    and means are those of all processes together; under fp16 autocast its loss is scaled. Raises
+    ValueError for a number that cannot work."""
 
     def __init__(
         self,
@@ -236,6 +266,11 @@ class Critic(nn.Module):
         lecam: float = 1e-3,  # weight of LeCam's term
     ):
         super().__init__()
+        if not 0 < lr < math.inf or every < 1 or not 0 <= lecam < math.inf:
+            raise ValueError(
+                f'lr {lr}, every {every}, lecam {lecam}: '
+                'expected finite numbers, above 0, at least 1, and 0 or more'
+            )
         self.net = net
         self.lecam = LeCam()
         self.broken = BrokenSteps()
@@ -275,7 +310,7 @@ class Critic(nn.Module):
         real: Tensor,  # clips (B, 3, T, H, W)
         fake: Tensor,  # the same shape, without gradient
     ) -> dict[str, Tensor]:  # its loss, and `gap`: mean logit of real clips minus that of fakes
-        "Train one step if it is due, else {}; one without finite gradients changes nothing."
+        "Train one step if it is due, else {}; one that is not finite changes nothing."
         if not self.due:
             return {}
         running = {name: self.get_buffer(name) for name in self.running}
@@ -285,7 +320,8 @@ class Critic(nn.Module):
         lecam = self.lecam(real_logits, fake_logits)
         loss = critic_loss(real_logits, fake_logits) + self.lecam_weight * lecam
         average_over_processes(self.lecam.buffers())
-        finite = self._backward(loss)
+        means = torch.stack(list(self.lecam.buffers()))
+        finite = self._backward(loss) & means.isfinite().all()
         step_if(self.optimizer, finite)
         put_back(running, before, ~finite)
         self.broken.count(~finite)
@@ -314,9 +350,9 @@ class Critic(nn.Module):
         unpack_optimizers([self.optimizer], take_prefix('optimizer.', tensors))
 
     def changing(self) -> dict[str, Tensor]:
-        "What this step may change and a broken one gives back: if due, all but the counter."
+        "What this step may change and a broken one gives back: if due, all of it."
         if self.due:
-            return {k: v for k, v in self.memory().items() if not k.startswith('broken.')}
+            return self.memory()
         return {k: self.get_buffer(k) for k in self.running if k.startswith('net.')}
 
 # %% ../nbs/18_objective.ipynb #bbc72a5a
@@ -324,7 +360,8 @@ class TokenizerLoss(Objective):
     """The weighted sum of LARP section 3.4 and appendix for a tokenizer.
 
     `batch[0]` are clips (B, 3, T, H, W) in [0, 1]. A `Critic` is trained along the way, before it
-    judges; any other critic stays as it is. Raises ValueError if a weighted loss is missing."""
+    judges; any other critic stays as it is. Raises ValueError if a weighted loss is missing, or a
+    term has no weight."""
 
     def __init__(
         self,
@@ -339,20 +376,60 @@ class TokenizerLoss(Objective):
         self.weights = weights
         self.perceptual = perceptual
         self.critic = critic
-        self.learner = critic if isinstance(critic, Critic) else None  # the critic, if it learns
+        learns = isinstance(critic, Critic) and weights.adversarial
+        self.learner = critic if learns else None  # the critic, if it learns
 
     def __call__(
         self, tokenizer: nn.Module, batch: tuple[Tensor, ...], progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
         "The weighted sum, and every term by name."
-        clips = batch[0]
+        terms = self.all_terms(tokenizer, batch[0], progress)
+        return self.weighted_sum(terms), {k: v.detach() for k, v in terms.items()}
+
+    def all_terms(self, tokenizer: nn.Module, clips: Tensor, progress: float) -> dict[str, Tensor]:
+        "Every term and statistic of a step by name. Raises ValueError for a name given twice."
         quantize = progress >= self.weights.warm
         out = tokenizer(clips, ratio=sampling_ratio(progress), quantize=quantize)
-        terms = dict(l2=F.mse_loss(out.recon, clips), **out.losses)
-        terms |= self.judgements(out.recon, clips)
-        weighed = [k for k in terms if hasattr(self.weights, k)]
-        loss = sum(getattr(self.weights, k) * terms[k] for k in weighed)
-        return loss, {k: v.detach() for k, v in terms.items()}
+        terms = dict(l2=F.mse_loss(out.recon, clips))
+        for part in (out.losses, self.judgements(out.recon, clips)):
+            twice = terms.keys() & part.keys()
+            if twice:
+                raise ValueError(f'two terms of the loss are called {", ".join(sorted(twice))}')
+            terms |= part
+        return terms
+
+    def weighted_sum(self, terms: dict[str, Tensor]) -> Tensor:
+        "The loss. Raises ValueError for a term with a gradient and without a weight."
+        weights = self.weights.terms
+        for name, term in terms.items():
+            if term.requires_grad and name not in weights:
+                near = difflib.get_close_matches(name, weights, 1)
+                hint = f', perhaps {near[0]}' if near else ''
+                raise ValueError(
+                    f'the loss has a term {name!r} that has no weight, '
+                    f'expected one of {", ".join(weights)}{hint}'
+                )
+        return sum(weights[name] * term for name, term in terms.items() if name in weights)
+
+    def check(self, model: nn.Module) -> None:
+        """Raise ValueError for a term without a weight, of a tokenizer or a critic, or the reverse.
+
+        Tried on copies, with a grey clip, if `model.config` has a `clip_size`."""
+        size = getattr(getattr(model, 'config', None), 'clip_size', None)
+        if size is None:
+            return
+        place = device_and_dtype(model)
+        trial, model = copy.deepcopy((self, model))
+        trial.begin_step(self.period - 1, 1.0)  # a step in which the critic is due
+        gpus = [place['device']] if place['device'].type == 'cuda' else []
+        with torch.random.fork_rng(gpus):
+            terms = trial.all_terms(model, torch.full((2, 3, *size), 0.5, **place), 1.0)
+        self.weighted_sum(terms)
+        for name, weight in self.weights.terms.items():
+            if weight and name not in terms:
+                raise ValueError(
+                    f'weight {name}={weight}, but this {type(model).__name__} has no such term'
+                )
 
     def judgements(self, recon: Tensor, clips: Tensor) -> dict[str, Tensor]:
         "The terms that are computed only if they count; trains the critic first when it is due."
@@ -405,3 +482,9 @@ class TokenizerLoss(Objective):
     def changing(self) -> dict[str, Tensor]:
         "The part of the critic's memory that this step may change."
         return {} if self.learner is None else self.learner.changing()
+
+    def restore(self, saved: dict[str, Tensor], broken: Tensor) -> None:
+        "Undo what the step changed; an update of the critic that is lost with it is counted there."
+        super().restore(saved, broken)
+        if self.learner is not None and self.learner.due:
+            self.learner.broken.count_undone(broken)

@@ -37,11 +37,18 @@ def orthogonalize(
     return x
 
 # %% ../nbs/11_optim.ipynb #10df922f
+def _check_rates(**rates):
+    for name, x in rates.items():
+        if not 0 <= x < math.inf:
+            raise ValueError(f'{name} is {x}, expected a finite number, 0 or more')
+
+
 class Muon(Optimizer):
     """Momentum, made orthogonal, for 2-D weights.
 
     `torch.optim.Muon(adjust_lr_fn='match_rms_adamw')` in float32, which every CPU has.
-    Where the tensor `found_inf` is 1, a step changes nothing."""
+    Where the tensor `found_inf` is 1, a step changes nothing. Raises ValueError for a number that
+    cannot work."""
 
     found_inf: Tensor | None = None
 
@@ -52,6 +59,9 @@ class Muon(Optimizer):
         momentum: float = 0.95,
         weight_decay: float = 0.0,
     ):
+        _check_rates(lr=lr, weight_decay=weight_decay)
+        if not 0 <= momentum < 1:
+            raise ValueError(f'momentum is {momentum}, expected a number from 0 to below 1')
         super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
 
     @torch.no_grad()
@@ -86,6 +96,15 @@ def _groups(named, lr, weight_decay, scaled):
     return [dict(params=ps, lr=lr * f, weight_decay=weight_decay) for f, ps in by_factor.items()]
 
 
+def _check_starts(model, scaled):
+    "A factor on the rate of nothing is a name that was misspelt."
+    names = [name for name, _ in model.named_parameters()]
+    for start, _ in scaled:
+        if not any(name.startswith(start) for name in names):
+            known = ', '.join(sorted({name.split('.')[0] for name in names}))
+            raise ValueError(f'no parameter begins with {start!r}, the names begin with {known}')
+
+
 def make_optimizers(
     model: nn.Module,
     lr: float,
@@ -94,7 +113,11 @@ def make_optimizers(
     weight_decay: float = 0.0,  # on linear matrices only
     scaled: Sequence[tuple[str, float]] = (),  # (start of a parameter's name, factor on its rate)
 ) -> list[Optimizer]:
-    "AdamW, and Muon for the linear matrices inside `blocks.` if `muon_lr` > 0."
+    """AdamW, and Muon for the linear matrices inside `blocks.` if `muon_lr` > 0.
+
+    Raises ValueError for a number that cannot work, and for a start that no name has."""
+    _check_rates(lr=lr, muon_lr=muon_lr, weight_decay=weight_decay)
+    _check_starts(model, scaled)
     linear = {m.weight for m in model.modules() if isinstance(m, nn.Linear)}
     muon, decayed, rest = [], [], []
     for name, p in model.named_parameters():
@@ -135,12 +158,17 @@ def fit(
     lr: float = 1e-3,
     muon_lr: float = 0.01,
     warmup: int = 100,
-    clip: float = 1.0,  # largest norm of the gradient
+    clip: float = 1.0,  # largest norm of the gradient, above 0
     seed: int = 0,
 ) -> list[float]:  # the loss of each step
     """The bare training loop; leaves the model in evaluation mode.
 
-    Raises ValueError when `batches` ends before `steps`."""
+    Raises ValueError for a number that cannot work, or when `batches` ends before `steps`;
+    FloatingPointError for a gradient that is not finite, which has changed nothing."""
+    if steps < 1 or warmup < 0 or not clip > 0:
+        raise ValueError(
+            f'steps {steps}, warmup {warmup}, clip {clip}: expected at least 1, at least 0, above 0'
+        )
     torch.manual_seed(seed)
     model.train()
     history = []
@@ -152,7 +180,9 @@ def fit(
             o.zero_grad()
         value = loss(model, *batch, step / steps)
         value.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), clip)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
+        if not norm.isfinite():
+            raise FloatingPointError(f'step {step}: the gradient is not finite')
         for o in optimizers:
             o.step()
         history.append(value.item())

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from .files import fingerprint, write_bytes
 from .shapeworld import ClipDataset
 from .machine import device_and_dtype
-from .distributed import processes
+from .distributed import main_first, processes
 from .tokenizer import LARPTokenizer
 from .sampling import hold_frame
 from .datasets import open_parts
@@ -264,7 +264,8 @@ def cache_tokens(
     "The tokens that a recipe trains on and those that are held out, encoded if they are not there."
     c = tokenizer.config
     window = 'random' if recipe.draws else 'all'
-    train, held = open_parts(data, c.size, c.frames, window)
+    with main_first():
+        train, held = open_parts(data, c.size, c.frames, window)
     if train.endless:
         train = _first(train, recipe.clips)
     tables = []

@@ -9,6 +9,7 @@ __all__ = ['save_sheet', 'LivePlot', 'tensorboard_log', 'make_tokenizer_loss', '
 
 # %% ../nbs/46_train.ipynb #imports0
 import copy
+import io
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -21,9 +22,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from .clips import contact_sheet
+from .files import write_bytes
 from .loading import make_loader, spread_indices
 from .machine import memory_gb, peak_flops
-from .distributed import processes
+from .distributed import main_first, only_run, processes, tell_all
 from .losses import Discriminator, FrameNet, LPIPS, PerceptualLoss
 from .tokenizer import LARPTokenizer
 from .objective import Critic, TokenizerLoss
@@ -46,11 +48,11 @@ def save_sheet(
     "A contact sheet of clips as folder/sheets/step-NNNNNNNN.png, written by the main process."
     if not (folder and processes().is_main_process):
         return
-    sheets = Path(folder) / 'sheets'
-    sheets.mkdir(parents=True, exist_ok=True)
     figure = contact_sheet(clips, labels=labels, cell=0.8)
-    figure.savefig(sheets / f'step-{step:08d}.png', dpi=100)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=100, format='png')
     plt.close(figure)
+    write_bytes(Path(folder) / f'sheets/step-{step:08d}.png', png.getvalue())
 
 # %% ../nbs/46_train.ipynb #bf96dfd1
 class LivePlot:
@@ -150,8 +152,10 @@ def reconstruction_check(
 # %% ../nbs/46_train.ipynb #51bab33f
 def _batches(data: Dataset, batch: int, seed: int, workers: int) -> Callable:
     "For `Trainer(batches=...)`: this process's share of each batch, from some step on."
-    share = processes().process_index, processes().num_processes
-    return lambda start: make_loader(data, batch, seed, start, workers, share)
+    state = processes()
+    share = state.process_index, state.num_processes
+    pin = state.device.type == 'cuda'
+    return lambda start: make_loader(data, batch, seed, start, workers, share, pin)
 
 
 def make_tokenizer_trainer(
@@ -257,8 +261,17 @@ def _fit_and_export(trainer: Trainer, path: Path, **card) -> list[dict]:
     "Train to the end, write the model with a card that says how it was made; the history."
     measure_limits(trainer)
     history = trainer.fit()
-    trainer.export(path, steps=trainer.step, last=history[-1], **card)
+    trainer.export(
+        path, steps=trainer.step, schedule_steps=trainer.horizon, last=history[-1], **card
+    )
     return history
+
+
+def _refuse_if_busy(out: Path) -> None:
+    "Raises ValueError if another run is in the folder `out`, before any work of this one."
+    if tell_all(out.is_dir()):
+        with only_run(out):
+            pass
 
 
 def train_tokenizer(
@@ -275,8 +288,11 @@ def train_tokenizer(
     Raises ValueError, OSError or ImportError for what cannot work, before training."""
     seed = recipe.train.seed
     out = Path(out)
+    if not dry_run:
+        _refuse_if_busy(out)
     size, frames = recipe.model.size, recipe.model.frames
-    train_set, held = open_parts(data, size, frames, flip=recipe.flip, seed=seed)
+    with main_first():
+        train_set, held = open_parts(data, size, frames, flip=recipe.flip, seed=seed)
     val = torch.stack([held[i][0] for i in spread_indices(held, 64)])
     perceptual, critic = recipe.networks()
     about = dict(
@@ -431,7 +447,8 @@ def _generator_price(
 ) -> dict[str, Any]:
     "The price of a generator's training, before a single clip is encoded."
     c = tokenizer.config
-    classes = len(open_parts(data, c.size, c.frames)[1].class_names)
+    with main_first():
+        classes = len(open_parts(data, c.size, c.frames)[1].class_names)
     table = RandomTokens(tokenizer, recipe.given, classes)
     return price(make_generator_trainer(recipe, tokenizer, table, table, classes, None, workers))
 
@@ -455,6 +472,7 @@ def train_generator(
     tok = load_tokenizer(tokenizer).to(processes().device)
     if dry_run:
         return _generator_price(recipe, tok, data, workers)
+    _refuse_if_busy(out)
     (table, held), classes = cache_tokens(tok, data, tokens or out / 'tokens', recipe)
     log = tensorboard_log(out / 'board') if tensorboard and processes().is_main_process else None
     trainer = make_generator_trainer(recipe, tok, table, held, classes, out, workers, log)
