@@ -216,7 +216,7 @@ def render_temperature(
         f'{choice.mean():.1f} of {tok.config.codes}; '
         f'different codes in the sixteen rows: {indices.unique().numel()}<br>'
         f'jitter: {255 * jitter.mean():.1f} grey levels of 255; '
-        f'PSNR of a draw: {psnr(videos, clip.video).mean():.1f} dB, '
+        f'PSNR of a draw: {psnr(videos, clip.video.expand_as(videos)).mean():.1f} dB, '
         f'nearest codes: {psnr(recon, clip.video).item():.1f} dB'
     )
     return films_html(

@@ -199,11 +199,18 @@ function render({model, el}) {
     const place = Number(input.value);
     set(log ? 10 ** place : place);
   });
-  model.on('change:value', () => {
+  const follow = () => {
     input.value = at(get('value'));
     show();
-  });
-  if (get('play')) el.append(player(get, set));
+  };
+  model.on('change:value', follow);
+  const play = player(get, set);
+  if (get('play')) el.append(play.button);
+
+  return () => {  // the view is gone
+    play.stop();
+    model.off('change:value', follow);
+  };
 }
 
 function player(get, set) {  // a button that moves the slider up
@@ -227,7 +234,7 @@ function player(get, set) {  // a button that moves the slider up
     tell();
   });
   tell();
-  return button;
+  return {button, stop};
 }
 
 export default {render};
@@ -369,7 +376,9 @@ class Panel(ipywidgets.VBox):
         role: str = 'status',  # 'alert': an error
     ) -> None:
         "Show a line of text between the controls and the picture."
-        mark = 'color:#b00020;font-weight:bold' if role == 'alert' else 'color:#555'
+        mark = 'color:var(--jp-ui-font-color2, #555)'
+        if role == 'alert':
+            mark = 'color:var(--jp-error-color1, #b00020);font-weight:bold'
         style = f'min-height:1.4em;{mark}'
         self.status.value = f'<div role="{role}" style="{style}">{escape(text)}</div>'
 

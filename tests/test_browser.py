@@ -31,7 +31,7 @@ from larp_edu.nested import NestedTokenizer
 from larp_edu.sampling import generate
 from larp_edu.tokenizer import LARPTokenizer, tokenizer_presets
 from larp_edu.video import write_video
-from larp_edu.widgets import example_clips, films_html, read_clip
+from larp_edu.widgets import Slider, example_clips, films_html, read_clip
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = 'nbs/32_explore.ipynb'
@@ -178,6 +178,33 @@ WATCH = """box => {
         await img.decode();
         box.times.push(performance.now() - start);
     }).observe(box, {subtree: true, childList: true, attributes: true});
+}"""
+CONTRAST = """box => {  // of each piece of text, with what is behind it (WCAG 2.2, 1.4.3)
+    const parse = color => {
+        const [r, g, b, alpha] = color.match(/[\\d.]+/g).map(Number);
+        return {rgb: [r, g, b], alpha: alpha ?? 1};
+    };
+    const mix = (top, below) => top.rgb.map((c, i) => c * top.alpha + below[i] * (1 - top.alpha));
+    const behind = node => {
+        if (!node) return [255, 255, 255];
+        const color = parse(getComputedStyle(node).backgroundColor);
+        return mix(color, color.alpha == 1 ? color.rgb : behind(node.parentElement));
+    };
+    const luminance = rgb => {
+        const linear = c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
+        const [r, g, b] = rgb.map(c => linear(c / 255));
+        return .2126 * r + .7152 * g + .0722 * b;
+    };
+    const found = {};
+    for (const node of box.querySelectorAll('*')) {
+        const texts = [...node.childNodes].filter(child => child.nodeType == Node.TEXT_NODE);
+        const text = texts.map(child => child.textContent.trim()).join('');
+        if (!text || !node.getClientRects().length) continue;
+        const back = behind(node);
+        const both = [mix(parse(getComputedStyle(node).color), back), back].map(luminance);
+        found[text] = (Math.max(...both) + .05) / (Math.min(...both) + .05);
+    }
+    return found;
 }"""
 LINE = '.widget-html [role=status], .widget-html [role=alert]'
 
@@ -374,6 +401,10 @@ def slow(seconds):
 
 Panel('Slow', slow, seconds=Slider('seconds', 0, 9, 0))
 """
+TICKING = """
+ticking = Slider('ticking', 0, 100_000, 0, play=20)
+ticking
+"""
 ENDLESS = """
 import os
 if os.path.exists('again'):
@@ -388,9 +419,9 @@ def slow(seconds):
 
 
 def write_notebook(tmp):
-    "A copy of the page, since JupyterLab saves by itself, with two more cells."
+    "A copy of the page, since JupyterLab saves by itself, with some more cells."
     notebook = json.loads((ROOT / PAGE).read_text())
-    for i, source in enumerate((SLOW, ENDLESS)):
+    for i, source in enumerate((SLOW, TICKING, 'ticking', ENDLESS)):
         cell = dict(cell_type='code', id=f'extra{i}', metadata={}, execution_count=None)
         notebook['cells'].append(dict(cell, outputs=[], source=source.strip()))
     (tmp / 'results').symlink_to(ROOT / 'results')
@@ -444,6 +475,44 @@ def play_slow(page):
     return p
 
 
+def change_theme(page, name):
+    "Choose a theme of JupyterLab; its colours come with a style sheet."
+    page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
+    page.locator(f'body[data-jp-theme-name="{name}"]').wait_for(state='attached')
+
+
+def check_contrast(page, p):
+    "Report 38: the text of a panel, its two lines included, stands out from what is behind it."
+    seen = {}
+    p.press('seconds', 'Home', 'ArrowRight')
+    p.wait_line('working ...')
+    seen |= p.box.evaluate(CONTRAST)
+    p.expect(slow(1))
+    p.press('seconds', 'ArrowRight')
+    p.wait_line('ValueError: two is too many')
+    seen |= p.box.evaluate(CONTRAST)
+    p.press('seconds', 'Home')
+    p.expect(slow(0))
+    assert {'working ...', 'ValueError: two is too many', 'seconds', 'slow'} <= seen.keys()
+    assert min(seen.values()) >= 4.5, seen
+
+
+def close_playing_view(page):
+    "Report 37: of two views of a slider one plays; when it is gone, the slider stands still."
+    cells = page.locator('.jp-CodeCell')
+    first, second = (cells.filter(has_text=text).last for text in ('ticking = ', 'ticking'))
+    value = second.locator('output')
+    first.get_by_role('button', name='play', exact=True).click()
+    page.wait_for_function('x => Number(x.textContent) > 3', arg=value.element_handle())
+    first.locator('.jp-InputArea').click()
+    page.evaluate("jupyterapp.commands.execute('notebook:clear-cell-output')")
+    first.get_by_role('button', name='play').or_(first.locator('output')).wait_for(state='hidden')
+    page.wait_for_timeout(200)  # what was on its way
+    stopped = value.inner_text()
+    page.wait_for_timeout(300)
+    assert value.inner_text() == stopped
+
+
 def interrupt_cell(page, tmp):
     "Run the cell that never ends, and interrupt it."
     (tmp / 'nbs/again').touch()
@@ -457,7 +526,8 @@ def interrupt_cell(page, tmp):
 def test_lab(browser, models, tmp_path):
     """The page in JupyterLab: run all, play with every panel.
 
-    Then a slow panel and one that fails, and a cell that is interrupted."""
+    Then a slow panel that also fails, in two themes, a view that is closed while it plays, and a
+    cell that is interrupted."""
     write_notebook(tmp_path)
     keep_cells_on_page(tmp_path)
     with jupyterlab(tmp_path) as address:
@@ -470,10 +540,54 @@ def test_lab(browser, models, tmp_path):
         print(f'slider event to picture: median {median:.0f} ms, slowest {slowest:.0f} ms')
         assert median < 1000
         p = play_slow(page)
+        for theme in ('JupyterLab Dark', 'JupyterLab Light'):
+            change_theme(page, theme)
+            check_contrast(page, p)
+            p.box.screenshot(path=shot(theme.replace(' ', '-').lower()))
+        close_playing_view(page)
+        p.press('seconds', 'ArrowRight')
+        p.expect(slow(1))
         interrupt_cell(page, tmp_path)
         p.move('seconds', 'ArrowLeft')
         p.expect(slow(0))
         page.close()
+
+
+# ---- a slider alone
+
+
+RENDER = """async source => {  // with a stand-in for the model
+    const address = URL.createObjectURL(new Blob([source], {type: 'text/javascript'}));
+    const slider = (await import(address)).default;
+    const values = {name: 'k', low: 0, high: 1000, step: 1, value: 0, log: false, play: 1};
+    const callbacks = [];
+    const model = {
+        get: key => values[key],
+        set: (key, value) => { values[key] = value; },
+        save_changes: () => callbacks.forEach(callback => callback()),
+        on: (name, callback) => callbacks.push(callback),
+        off: (name, callback) => callbacks.splice(callbacks.indexOf(callback), 1),
+    };
+    const el = document.createElement('div');
+    const pause = ms => new Promise(done => setTimeout(done, ms));
+    const stop = await slider.render({model, el});
+    el.querySelector('button').click();
+    while (values.value < 3) await pause(1);
+    const shown = Number(el.querySelector('output').textContent);
+    await stop();
+    const before = values.value;
+    await pause(50);
+    return {shown, moved: values.value - before, listeners: callbacks.length};
+}"""
+
+
+def test_a_slider_that_is_gone_leaves_no_timer_and_no_listener(browser):
+    "Report 37, without a kernel: `render` returns what to do at the end."
+    page = browser.new_page()
+    found = page.evaluate(RENDER, str(Slider('k', 0, 5, 0)._esm))
+    assert found['shown'] >= 3
+    assert (found['moved'], found['listeners']) == (0, 0)
+    page.close()
 
 
 # ---- the app
