@@ -14,6 +14,7 @@ import re
 import unicodedata
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -329,6 +330,12 @@ def distinct_videos(
     return class_of, twice
 
 # %% ../nbs/05_loading.ipynb #1d793566
+def _recording(name):
+    "Class and group of a film of UCF101, which cut several clips out of a recording; else None."
+    match = UCF_NAME.fullmatch(bare_name(name))
+    return match and (match[1] + match[2])
+
+
 def held_out(
     paths: Sequence[Path],  # the videos of one class
     share: float,  # how much of them, rounded to whole videos (of UCF101: groups)
@@ -336,8 +343,7 @@ def held_out(
     "Which videos are for validation, by a hash of their names; UCF101's groups stay together."
 
     def group(path):
-        match = UCF_NAME.fullmatch(bare_name(path))
-        return match[1] + match[2] if match else path.name
+        return _recording(path) or path.name
 
     order = sorted({group(p) for p in paths}, key=lambda g: (zlib.crc32(os.fsencode(g)), g))
     chosen = order[: int(share * len(order) + 0.5)]
@@ -396,14 +402,19 @@ def _try_mark(mark, i):
 def common_films(
     train: ClipDataset,  # for training
     val: ClipDataset,  # for validation
-) -> dict[str, str]:  # {name in `val`: 'by name' or 'as an equal copy'}
-    "The films for validation that are in training, too; a world drawn by code has none."
+) -> dict[str, str]:  # {name in `val`: how it is known}
+    """The films for validation that are in training, too, 'by name' or 'as an equal copy', or of
+    which another piece is, 'from the same recording'; a world drawn by code has none."""
     if not (isinstance(train, Windows) and isinstance(val, Windows)):
         return {}
     known = {_name_mark(name) for name, *_ in train.clips}
     common = {name: 'by name' for name, *_ in val.clips if _name_mark(name) in known}
     for i in _equal_copies(train, val):
         common.setdefault(val.clips[i][0], 'as an equal copy')
+    recordings = {_recording(name) for name, *_ in train.clips} - {None}
+    for name, *_ in val.clips:
+        if _recording(name) in recordings:
+            common.setdefault(name, 'from the same recording')
     return common
 
 
@@ -412,10 +423,10 @@ def overlap_note(train: ClipDataset, val: ClipDataset) -> str:
     common = common_films(train, val)
     if not common:
         return ''
-    by_name = list(common.values()).count('by name')
+    ways = ', '.join(f'{count} {way}' for way, count in Counter(common.values()).items())
     return printable(
-        f'{len(common)} of {val.clip_count} films for validation are in training, too: {by_name} '
-        f'by name, {len(common) - by_name} as equal copies; the first: {next(iter(common))}'
+        f'{len(common)} of {val.clip_count} films for validation are known from training: {ways}; '
+        f'the first: {next(iter(common))}'
     )
 
 # %% ../nbs/05_loading.ipynb #bb972b18

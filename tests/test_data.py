@@ -492,8 +492,8 @@ def test_the_same_names_in_both_parts(tmp_path):
         with pytest.warns(UserWarning) as caught:
             open_parts(f'{kind}:{tmp_path}', **SMALL)
         assert len(caught) == 1
-        assert said(caught).startswith('2 of 6 films for validation are in training, too: ')
-        assert '2 by name, 0 as equal copies' in said(caught)
+        assert said(caught).startswith('2 of 6 films for validation are known from training: ')
+        assert '2 by name;' in said(caught)
         assert 'val/yoga/3A.mkv' in said(caught)
 
 
@@ -504,7 +504,7 @@ def test_equal_copies_in_both_parts(tmp_path, copy):
     for k in range(2):
         copy(tmp_path / f'train/yoga/{k}.mp4', tmp_path / f'val/yoga/other{k}.mp4')
     for kind in ('kinetics', 'folder'):
-        with pytest.warns(UserWarning, match='2 of 3 films .* 0 by name, 2 as equal copies'):
+        with pytest.warns(UserWarning, match='2 of 3 films .* training: 2 as an equal copy'):
             open_parts(f'{kind}:{tmp_path}', **SMALL)
 
 
@@ -515,11 +515,11 @@ def test_equal_copies_in_one_folder_and_in_its_shards(tmp_path):
         shutil.copy(root / f'a/{k}.mp4', root / f'a/{k}-copy.mp4')
     prepare_shards(open_films(f'folder:{root}', 16), tmp_path / 'shards')
     for word in (root, tmp_path / 'shards'):
-        with pytest.warns(UserWarning, match='as equal copies'):
+        with pytest.warns(UserWarning, match='as an equal copy'):
             open_parts(word, **SMALL)
     parts = [VideoFolder(root, **SMALL, split=split) for split in ('train', 'val')]
     assert set(common_films(*parts).values()) == {'as an equal copy'}
-    assert any('are in training, too' in note for note in notes_on_own_clips(*parts))
+    assert any('are known from training' in note for note in notes_on_own_clips(*parts))
 
 
 def test_films_of_one_size_are_not_all_read(tmp_path, monkeypatch):
@@ -538,6 +538,14 @@ def test_films_of_one_size_are_not_all_read(tmp_path, monkeypatch):
     assert len(common_films(*parts)) == 3  # a film that has gone since is nobody's copy
 
 
+def test_shards_of_ucf101_hold_out_other_clips_of_a_recording(tmp_path):
+    "Report 39, the same kind: one clip in twenty is held out, whatever recording it was cut from."
+    films(tmp_path / 'films', *[f'v_Archery_g08_c0{k}.avi' for k in (1, 2, 3, 4)])
+    prepare_shards(open_films(f'ucf101:{tmp_path}/films', 32, 4), tmp_path / 'shards')
+    with pytest.warns(UserWarning, match='1 of 1 films .* 1 from the same recording'):
+        open_parts(tmp_path / 'shards', 32, 4)
+
+
 def test_separate_parts_are_silent(tmp_path):
     "Report 39: no false alarm, not for numbered films of several classes either."
     films(tmp_path, *(f'{name}/{k}.mp4' for name in 'ab' for k in range(10)))
@@ -551,7 +559,7 @@ def test_a_class_too_small_to_be_split_is_said(tmp_path):
     "Report 39: training on such a folder said nothing."
     films(tmp_path, *(f'a/{k}.mp4' for k in range(10)), 'b/only.mp4')
     with pytest.warns(
-        UserWarning, match='1 of 2 films for validation are in training, too: 1 by name'
+        UserWarning, match='1 of 2 films for validation are known from training: 1 by name'
     ):
         open_parts(tmp_path, **SMALL)
 

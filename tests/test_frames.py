@@ -2,6 +2,7 @@
 
 import os
 import sys
+import weakref
 from pathlib import Path
 import av
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'tools'))
 import frame_matrix as matrix
-from larp_edu import shards, video
+from larp_edu import loading, shards, video
 
 torch.set_num_threads(1)
 
@@ -189,6 +190,27 @@ def test_window_is_the_whole_resized(tmp_path):
     wanted = video.resize_crop(video.to_float(whole[15:]), 32)
     assert torch.equal(clip[:, :5], wanted)
     assert torch.equal(clip[:, 5:], wanted[:, -1:].expand(-1, 3, -1, -1))  # the last one is held
+
+
+def test_one_large_frame_at_a_time(tmp_path, monkeypatch):
+    "From reading 6: memory does not grow with the length of a film of large pictures."
+    alive = weakref.WeakSet()
+    most = []
+
+    def frames(path, start=0, info=None):
+        for k in range(50):
+            frame = torch.full((48, 64, 3), k, dtype=torch.uint8)
+            alive.add(frame)
+            most.append(len(alive))
+            yield frame
+            del frame
+
+    monkeypatch.setattr(video, 'iter_frames', frames)
+    assert len(loading._small(tmp_path, 16)) == 50
+    assert video.read_window(tmp_path, 0, 50, 16).shape == (3, 50, 16, 16)
+    entry = shards.IndexEntry(frames=50)
+    assert len(shards.pack_clip(tmp_path, entry, 16, 90)[1]) == 51
+    assert max(most) <= 2
 
 
 def test_matrix_sees_a_wrong_frame(tmp_path, monkeypatch):
