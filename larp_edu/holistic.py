@@ -9,7 +9,7 @@ __all__ = ['Encoder', 'Decoder']
 import math
 import torch
 from torch import Tensor, nn
-from .transformer import check_counts, check_reals, sincos_1d
+from .transformer import check_counts, check_reals, run_blocks, sincos_1d
 from .patchwise import PatchDecoder, PatchEncoder
 
 # %% ../nbs/13_holistic.ipynb #draft6
@@ -49,9 +49,7 @@ class Encoder(PatchEncoder):
             return super().forward(clip)
         x = self.patches(clip)  # (B, N, D)
         x = torch.cat([x, self.queries.expand(len(x), -1, -1)], 1)  # (B, N + n, D)
-        for block in self.blocks:
-            x = block(x)
-        return x[:, -len(self.queries) :]
+        return run_blocks(self.blocks, x, slice(-len(self.queries), None))
 
 # %% ../nbs/13_holistic.ipynb #draft10
 class Decoder(PatchDecoder):
@@ -93,6 +91,4 @@ class Decoder(PatchDecoder):
         n = math.prod(grid)
         places = (self.positions[:, :n] + self.query).expand(len(z), -1, -1)  # (B, N, D)
         x = torch.cat([z + self.token_positions[:, : z.shape[1]], places], 1)  # (B, n + N, D)
-        for block in self.blocks:
-            x = block(x)
-        return self.pixels(x[:, -n:], grid)
+        return self.pixels(run_blocks(self.blocks, x, slice(-n, None)), grid)

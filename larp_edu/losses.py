@@ -18,6 +18,7 @@ from larp_edu.transformer import (
     check_sides,
     init_weights,
     patch_grid,
+    run_blocks,
     sincos_3d,
 )
 
@@ -158,8 +159,7 @@ class Discriminator(nn.Module):
         "Clips (B, 3, T, H, W) -> logits (B,). Raises ValueError unless patches fill each side."
         x = self.embed(clip)
         x = torch.cat([self.token.expand(len(x), -1, -1), x + self.positions[:, : x.shape[1]]], 1)
-        for block in self.blocks:
-            x = block(x)
+        x = run_blocks(self.blocks, x, slice(0, 1))
         return self.out(self.norm(x[:, 0]))[:, 0]
 
 # %% ../nbs/15_losses.ipynb #f3d9f999

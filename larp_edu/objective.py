@@ -225,12 +225,15 @@ def unpack_optimizers(
 
 # %% ../nbs/18_objective.ipynb #6deece5c
 def average_over_processes(tensors: Iterable[Tensor]) -> None:
-    "Replace tensors, in place, by their means over all processes, if there are several."
+    "Replace tensors, in place, by their means over all processes, if several; all in one message."
     if not torch.distributed.is_initialized():
         return
-    for t in tensors:
-        torch.distributed.all_reduce(t)
-        t /= torch.distributed.get_world_size()
+    tensors = list(tensors)
+    flat = torch.cat([t.flatten() for t in tensors])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    for t, mean in zip(tensors, flat.split([t.numel() for t in tensors])):
+        t.copy_(mean.view_as(t))
 
 
 def fp16_scale(
@@ -333,10 +336,10 @@ class Critic(nn.Module):
         self.optimizer.zero_grad()
         (loss * scale).backward()
         grads = [p.grad for p in self.net.parameters()]
-        for grad in grads:
-            grad /= scale
+        if scale != 1:
+            torch._foreach_div_(grads, scale)
         average_over_processes(grads)
-        return torch.stack([grad.norm() for grad in grads]).isfinite().all()
+        return nn.utils.get_total_norm(grads).isfinite()
 
     def memory(self) -> dict[str, Tensor]:
         "All that it remembers between steps, its optimiser's state included; not copied."

@@ -25,16 +25,20 @@ def schedule(step: int, steps: int, warmup: int, floor: float = 0.01) -> float:
 # %% ../nbs/11_optim.ipynb #3a1d0ba1
 def orthogonalize(
     x: Tensor,  # (m, n)
-    rounds: int = 5,
+    rounds: int = 5,  # at least 1
 ) -> Tensor:  # (m, n)
     "Nearly U V^T of the SVD, by Newton-Schulz rounds (Muon; Jordan et al. 2024)."
     if x.shape[0] > x.shape[1]:  # x @ x.T is smaller for a wide matrix
         return orthogonalize(x.T, rounds).T
     x = x / x.norm().clamp(min=1e-7)  # singular values at most 1
-    for _ in range(rounds):
-        a = x @ x.T
-        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
-    return x
+    a, q = x @ x.T, None
+    for left in reversed(range(rounds)):
+        p = torch.addmm(a, a, a, beta=-4.7750, alpha=2.0315)  # -4.7750 a + 2.0315 a a
+        p.diagonal().add_(3.4445)
+        q = p if q is None else p @ q
+        if left:  # the next round has p @ x in place of x
+            a = p @ a @ p
+    return q @ x
 
 # %% ../nbs/11_optim.ipynb #10df922f
 def _check_rates(**rates):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from .transformer import Block, check_counts, check_reals, init_weights
-from .quantize import in_pieces
+from .quantize import draw_softmax, in_pieces
 
 # %% ../nbs/16_prior.ipynb #8e0ddb5b
 class Prior(nn.Module):
@@ -80,12 +80,9 @@ def draw_codes(
     codebook: Tensor,  # unit rows (K, d)
     temperature: float = 1.0,
 ) -> Tensor:
-    "A draw (m,) from the softmax of each prediction's logits: the arg-max after Gumbel noise."
-    drawn = []
-    for piece in in_pieces(prediction, len(codebook)):
-        logits = cosine_logits(piece, codebook, temperature)
-        drawn.append((logits - torch.empty_like(logits).exponential_().log_()).argmax(-1))
-    return torch.cat(drawn)
+    "A draw (m,) from the softmax of each prediction's logits."
+    pieces = in_pieces(prediction, len(codebook))
+    return torch.cat([draw_softmax(cosine_logits(p, codebook, temperature)) for p in pieces])
 
 # %% ../nbs/16_prior.ipynb #h4code5
 def _piece_loss(prediction, labels, codebook, temperature):

@@ -148,7 +148,9 @@ def shard_blocks(model: nn.Module, device: torch.device) -> None:
 
 
 def use_fused(optimizers: Iterable[torch.optim.Optimizer]) -> None:
-    "Make Adam and AdamW decide on the GPU whether to step (see `step_if`)."
+    """Make Adam and AdamW one program for all tensors.
+
+    On a GPU it decides itself whether to step (see `step_if`); on a CPU it is much faster."""
     for optimizer in optimizers:
         if 'fused' in optimizer.defaults:
             for group in optimizer.param_groups:
@@ -227,8 +229,7 @@ class Trainer:
         self.optimizers = make_optimizers(
             self.raw, c.lr, c.muon_lr, c.betas, c.weight_decay, c.scaled
         )
-        if device.type == 'cuda':
-            use_fused([*self.optimizers, *self.objective.optimizers])
+        use_fused([*self.optimizers, *self.objective.optimizers])
         self.full_lr = [[group['lr'] for group in o.param_groups] for o in self.optimizers]
         self.scaler = torch.amp.GradScaler(device.type, enabled=c.precision == 'fp16')
 
@@ -280,8 +281,11 @@ def backward(self: Trainer, loss: Tensor) -> Tensor:
     self.acc.backward(self.scaler.scale(loss))
     for optimizer in self.optimizers:
         self.scaler.unscale_(optimizer)
-    limit = self.config.clip or math.inf
-    return unsharded(nn.utils.clip_grad_norm_(self.raw.parameters(), limit))
+    params = [p for p in self.raw.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in params])
+    if self.config.clip:
+        nn.utils.clip_grads_with_norm_(params, self.config.clip, norm)
+    return unsharded(norm)
 
 
 @patch

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_counts', 'check_reals', 'check_flags', 'check_temperatures', 'check_heads', 'check_sides', 'Attention', 'Block',
-           'sincos_1d', 'sincos_3d', 'patch_grid', 'patchify', 'unpatchify', 'PatchEmbed', 'init_weights']
+           'run_blocks', 'sincos_1d', 'sincos_3d', 'patch_grid', 'patchify', 'unpatchify', 'PatchEmbed', 'init_weights']
 
 # %% ../nbs/10_transformer.ipynb #imports0
 import math
@@ -85,9 +85,27 @@ class Attention(nn.Module):
         "Queries, keys and values of tokens (B, N, dim): (3, B, heads, N, dim/heads)."
         return rearrange(self.qkv(x), 'b n (three h d) -> three b h n d', three=3, h=self.heads)
 
-    def forward(self, x: Tensor) -> Tensor:
-        "Tokens (B, N, dim) after they have exchanged what they hold, the same shape."
-        q, k, v = self.split(x)
+    def split_kept(self, x: Tensor, kept: slice) -> tuple[Tensor, Tensor, Tensor]:
+        "Queries of the kept tokens, keys and values of all: what `split` gives, less the rest."
+        if self.causal:
+            raise ValueError('causal attention keeps all tokens: its mask counts from the first')
+        dim = x.shape[-1]
+        weights = self.qkv.weight.split([dim, 2 * dim])
+        biases = (None, None) if self.qkv.bias is None else self.qkv.bias.split([dim, 2 * dim])
+        q, kv = (F.linear(*row) for row in zip((x[:, kept], x), weights, biases))
+        q = rearrange(q, 'b n (h d) -> b h n d', h=self.heads)
+        k, v = rearrange(kv, 'b n (two h d) -> two b h n d', two=2, h=self.heads)
+        return q, k, v
+
+    def forward(
+        self,
+        x: Tensor,  # (B, N, dim)
+        kept: slice | None = None,  # the tokens whose answers are wanted; all if None
+    ) -> Tensor:  # (B, N, dim), or fewer tokens
+        """Tokens after they have exchanged what they hold.
+
+        Raises ValueError for causal attention of which only a part is kept."""
+        q, k, v = self.split(x) if kept is None else self.split_kept(x, kept)
         p = self.dropout if self.training else 0.0
         x = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal, dropout_p=p)
         return F.dropout(self.proj(rearrange(x, 'b h n d -> b n (h d)')), p)
@@ -128,10 +146,28 @@ class Block(nn.Module):
             nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim), nn.Dropout(dropout)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        "Tokens (B, N, dim) plus the two corrections, the same shape."
-        x = x + self.attn(self.norm1(x))
+    def forward(
+        self,
+        x: Tensor,  # (B, N, dim)
+        kept: slice | None = None,  # the tokens that are wanted; all if None
+    ) -> Tensor:  # (B, N, dim), or fewer tokens
+        "Tokens plus the two corrections."
+        answers = self.attn(self.norm1(x), kept)
+        x = answers + (x if kept is None else x[:, kept])
         return x + self.mlp(self.norm2(x))
+
+# %% ../nbs/10_transformer.ipynb #c5c72163
+def run_blocks(
+    blocks: nn.ModuleList,
+    x: Tensor,  # (B, N, dim)
+    kept: slice,  # the tokens that are wanted of the last block
+) -> Tensor:  # (B, those, dim)
+    "A stack of blocks, then `[:, kept]`; the last block does not compute what would be dropped."
+    if not len(blocks):
+        return x[:, kept]
+    for block in blocks[:-1]:
+        x = block(x)
+    return blocks[-1](x, kept)
 
 # %% ../nbs/10_transformer.ipynb #5ac86892
 def sincos_1d(

@@ -1,0 +1,105 @@
+"What is computed in a quicker way is what the plain way computes: values and gradients."
+
+import pytest
+import torch
+from torch import nn
+from larp_edu.holistic import Decoder, Encoder
+from larp_edu.optim import orthogonalize
+from larp_edu.quantize import draw_softmax
+from larp_edu.transformer import Attention, Block, run_blocks
+
+CLIP, PATCH = (8, 16, 16), (4, 4, 4)  # 32 patches
+OFF = {torch.float32: 1e-5, torch.bfloat16: 2e-2}  # of the largest number
+
+
+def assert_near(some, whole, dtype=torch.float32):
+    "The largest difference is small beside the largest number."
+    assert some.shape == whole.shape and some.dtype == whole.dtype
+    assert (some - whole).abs().max() <= OFF[dtype] * whole.abs().max()
+
+
+def all_blocks(blocks, x, kept):
+    "The plain way: every block computes all tokens, and some of them are taken at the end."
+    for block in blocks:
+        x = block(x)
+    return x[:, kept]
+
+
+@pytest.mark.parametrize('dtype', OFF, ids=str)
+@pytest.mark.parametrize('depth', (0, 1, 3))
+@pytest.mark.parametrize('kept', (slice(-5, None), slice(0, 1), slice(None)), ids=str)
+def test_the_last_block_computes_what_is_kept(kept, depth, dtype):
+    torch.manual_seed(0)
+    blocks = nn.ModuleList(Block(32, 4, qkv_bias=depth == 3) for _ in range(depth)).to(dtype)
+    x = torch.randn(3, 12, 32, dtype=dtype, requires_grad=True)
+    leaves = [x, *blocks.parameters()]
+    found = []
+    for way in (run_blocks, all_blocks):
+        y = way(blocks, x, kept)
+        found.append([y, *torch.autograd.grad(y.float().square().sum(), leaves)])
+    for some, whole in zip(*found):
+        assert_near(some, whole, dtype)
+
+
+@pytest.mark.parametrize('short', (torch.float32, torch.bfloat16), ids=str)
+@pytest.mark.parametrize('frames, n', ((8, 6), (4, 6), (8, 2)))
+def test_encoder_and_decoder_keep_their_outputs(monkeypatch, frames, n, short):
+    torch.manual_seed(0)
+    encoder, decoder = (kind(CLIP, PATCH, 32, 2, 4, n_tokens=6) for kind in (Encoder, Decoder))
+    nn.init.normal_(decoder.out.weight)
+    clip = torch.rand(2, 3, frames, *CLIP[1:])
+    leaves = [*encoder.parameters(), *decoder.parameters()]
+    found = []
+    for way in (run_blocks, all_blocks):
+        monkeypatch.setattr('larp_edu.holistic.run_blocks', way)
+        with torch.autocast('cpu', torch.bfloat16, enabled=short == torch.bfloat16):
+            z = encoder(clip)
+            recon = decoder(z[:, :n], frames)
+        loss = (recon.float() - clip).square().mean()
+        found.append([z, recon, *torch.autograd.grad(loss, leaves)])
+    for some, whole in zip(*found):
+        assert_near(some, whole, short)
+
+
+def test_causal_attention_keeps_all_tokens():
+    with pytest.raises(ValueError, match='causal attention keeps all tokens'):
+        Attention(32, 4, causal=True)(torch.randn(1, 6, 32), slice(-2, None))
+
+
+@pytest.mark.parametrize('noise', (1.0, 1e-3), ids=('full', 'four directions and little else'))
+@pytest.mark.parametrize('shape', ((64, 64), (256, 64), (64, 256)))
+def test_rounds_of_muon_on_squares_are_the_formula(shape, noise):
+    "Far nearer to it, in fp64, than the bfloat16 of `torch.optim.Muon`: within 1e-3."
+    torch.manual_seed(0)
+    x = torch.randn(shape[0], 4) @ torch.randn(4, shape[1]) * (noise < 1)
+    x = x + noise * torch.randn(shape)
+    y = x.double() / x.double().norm()
+    for _ in range(5):
+        a = y @ y.T
+        y = 3.4445 * y + (-4.7750 * a + 2.0315 * a @ a) @ y
+    assert (orthogonalize(x) - y).abs().max() < 1e-3 * y.abs().max()
+
+
+def chi_square(counts, p):
+    "How far counts are from expected ones, in standard deviations of the chi-square distribution."
+    expected = counts.sum() * p
+    seen = expected > 20
+    counts = torch.cat([counts[seen], counts[~seen].sum()[None]])
+    expected = torch.cat([expected[seen], expected[~seen].sum()[None]]).clamp(min=1e-9)
+    square = ((counts - expected) ** 2 / expected)[expected > 5]
+    freedom = len(square) - 1
+    return (square.sum().item() - freedom) / (2 * freedom) ** 0.5
+
+
+@pytest.mark.parametrize('dtype', (torch.float32, torch.bfloat16), ids=str)
+@pytest.mark.parametrize('codes, width', ((2, 1.0), (40, 0.0), (300, 3.0), (8192, 3.0)))
+def test_draws_follow_the_softmax(codes, width, dtype):
+    torch.manual_seed(0)
+    scores = (width * torch.randn(codes)).to(dtype)
+    counts = torch.zeros(codes, dtype=torch.float64)
+    for _ in range(40 if codes < 1000 else 20):
+        drawn = draw_softmax(scores.expand(1000, -1))
+        counts += torch.bincount(drawn, minlength=codes)
+    assert abs(chi_square(counts, scores.double().softmax(-1))) < 4.5
+    other = (0.8 * scores.double() + 0.3 * torch.arange(codes) / codes).softmax(-1)
+    assert chi_square(counts, other) > 4.5  # the test would notice another distribution
