@@ -44,7 +44,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         "Normalise the last axis; the result has the type of x."
-        return F.rms_norm(x.float(), x.shape[-1:], None, self.eps).type_as(x) * self.weight
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.eps)  # fp32 inside
 
 # %% ../nbs/20_generator.ipynb #832bc484
 class CausalAttention(nn.Module):
@@ -60,7 +60,8 @@ class CausalAttention(nn.Module):
     def forward(
         self,
         x: Tensor,  # (B, m, dim)
-        cache: Tensor | None = None,  # keys and values, (2, B, heads, positions, dim / heads)
+        cache: tuple[Tensor, Tensor]
+        | None = None,  # keys, values (B, heads, positions, dim / heads)
         at: Tensor | None = None,  # (m,): the positions of x in the cache, where it is written
         seen: int | None = None,  # how many positions of the cache are read
         mask: Tensor | None = None,  # (m, seen) bool: which of these each position sees; None: all
@@ -68,9 +69,9 @@ class CausalAttention(nn.Module):
         "Without a cache, position i sees 0..i of x; with one, what the mask shows of the cache."
         q, k, v = rearrange(self.qkv(x), 'b n (three h d) -> three b h n d', three=3, h=self.heads)
         if cache is not None:
-            for i, new in enumerate((k, v)):
-                cache[i].index_copy_(2, at, new.to(cache.dtype))
-            k, v = cache[0][:, :, :seen], cache[1][:, :, :seen]
+            for kept, new in zip(cache, (k, v)):
+                kept.index_copy_(2, at, new.to(kept.dtype))
+            k, v = (kept[:, :, :seen] for kept in cache)
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=cache is None)
         x = self.proj(rearrange(x, 'b h n d -> b n (h d)'))
         return F.dropout(x, self.dropout, self.training)
@@ -107,7 +108,10 @@ class ARBlock(nn.Module):
     def forward(
         self,
         x: Tensor,  # (B, m, dim)
-        *cache: Tensor | int | None,  # cache, at, seen, mask: see `CausalAttention`
+        *cache: tuple[Tensor, Tensor]
+        | Tensor
+        | int
+        | None,  # cache, at, seen, mask: see `CausalAttention`
     ) -> Tensor:
         "(B, m, dim) -> (B, m, dim)."
         x = x + self.attn(self.norm1(x), *cache)
@@ -172,8 +176,8 @@ class ARTransformer(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def __getstate__(self) -> dict:
-        "What a copy takes along: not the step that `generate` compiled, which is bound to `self`."
-        return {name: value for name, value in vars(self).items() if name != '_compiled_step'}
+        "What a copy takes along: not what `generate` compiled, which is bound to `self`."
+        return {name: value for name, value in vars(self).items() if name != '_compiled'}
 
     @classmethod
     def load(cls, path: str | Path) -> 'ARTransformer':
@@ -223,21 +227,25 @@ class ARTransformer(nn.Module):
             x = block(x)
         return self.out(self.norm(x))
 
-    def new_cache(self, batch: int) -> Tensor:
-        """Room for keys and values: (depth, 2, batch, heads, positions, dim / heads).
+    def new_cache(self, batch: int) -> list[tuple[Tensor, Tensor]]:
+        """Room for keys and values of each block, each (batch, heads, positions, dim / heads).
 
         In the dtype of the computation: under autocast, that of autocast."""
         c, p = self.config, self.positions
         kind = p.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else p.dtype
-        shape = c.depth, 2, batch, c.heads, p.shape[1], c.dim // c.heads
-        return torch.zeros(shape, device=p.device, dtype=dtype)
+        shape = batch, c.heads, p.shape[1], c.dim // c.heads
+
+        def room():
+            return torch.zeros(shape, device=p.device, dtype=dtype)
+
+        return [(room(), room()) for _ in self.blocks]
 
     def step(
         self,
         x: Tensor,  # embedded inputs (B, m, dim)
         at: Tensor,  # (m,): their positions
-        cache: Tensor,  # a `new_cache`
+        cache: list[tuple[Tensor, Tensor]],  # a `new_cache`
         seen: int,  # how many of its positions are read
         last: bool = False,  # a single input, the last of those seen: nothing need be masked
     ) -> Tensor:
@@ -247,8 +255,8 @@ class ARTransformer(nn.Module):
         step serves many positions."""
         mask = None if last else torch.arange(seen, device=at.device) <= at[:, None]  # (m, seen)
         x = x + self.positions[:, at]
-        for i, block in enumerate(self.blocks):
-            x = block(x, cache[i], at, seen, mask)
+        for block, kept in zip(self.blocks, cache):
+            x = block(x, kept, at, seen, mask)
         return self.out(self.norm(x[:, -1]))
 
     def forward(

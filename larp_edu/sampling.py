@@ -8,10 +8,24 @@ __all__ = ['filter_logits', 'sample_token', 'guided_logits', 'generate', 'hold_f
 # %% ../nbs/21_sampling.ipynb #imports0
 import math
 from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from .transformer import check_counts, check_reals, check_temperatures
 from .generator import ARTransformer
+
+# %% ../nbs/21_sampling.ipynb #draw1
+def _pick(p, mark):
+    "On a ruler divided by p (B, K), the codes (B,) whose pieces hold the marks (B,) in [0, 1)."
+    ends = p.cumsum(-1, dtype=mark.dtype)
+    marks = mark[:, None] * ends[:, -1:]  # rounded sums end close to 1, seldom at 1
+    return torch.searchsorted(ends, marks, right=True)[:, 0]
+
+
+def _random_marks(shape, device, generator):
+    return torch.rand(shape, dtype=torch.double, device=device, generator=generator)
 
 # %% ../nbs/21_sampling.ipynb #6eb47a64
 def _check_knobs(temperature=1.0, top_k=0, top_p=1.0):
@@ -37,7 +51,7 @@ def _filter(logits, top_k, top_p):
     if top_k:
         least = logits.topk(min(top_k, logits.shape[-1]))[0][..., -1:]
         logits = logits.masked_fill(logits < least, float('-inf'))
-    if top_p < 1:
+    if top_p is not None:
         ordered, where = logits.sort(descending=True, stable=True)
         p = ordered.softmax(-1)
         drop = p.cumsum(-1) - p > top_p  # mass before this entry
@@ -58,20 +72,38 @@ def filter_logits(
     knobs out of range, NaN or +inf."""
     _check_knobs(top_k=top_k, top_p=top_p)
     _check_logits(logits)
-    return _filter(logits, top_k, top_p)
+    return _filter(logits, top_k, None if top_p == 1 else top_p)
 
 # %% ../nbs/21_sampling.ipynb #a1e0beca
+class _Knobs(NamedTuple):
+    "How to bend logits; None or 0: not at all."
+
+    scale: float | Tensor | None  # of guidance
+    temperature: float | Tensor | None  # None: take the likeliest code
+    top_k: int
+    top_p: float | Tensor | None
+
+    @classmethod
+    def of(cls, scale, temperature, top_k, top_p, make=float):
+        "Whether a knob is used is in the type, its value may be a tensor that `make` makes."
+        return cls(
+            None if scale == 1 else make(scale),
+            None if temperature == 0 else make(temperature),
+            top_k,
+            None if top_p == 1 else make(top_p),
+        )
+
+
 def _scaled(logits, temperature):
-    "Logits over the temperature, in fp32; as they are at temperature 0, where the largest wins."
-    return logits.float() / (temperature or 1.0)
+    "Logits over the temperature, in fp32; as they are where the largest wins."
+    return logits.float() if temperature is None else logits.float() / temperature
 
 
-def _draw(scaled, temperature, top_k, top_p, generator):
+def _draw(scaled, mark, knobs):
     "A code for each row of logits that were scaled and are in order."
-    if temperature == 0:
+    if knobs.temperature is None:
         return scaled.argmax(-1)
-    p = _filter(scaled, top_k, top_p).softmax(-1)
-    return torch.multinomial(p, 1, generator=generator)[:, 0]
+    return _pick(_filter(scaled, knobs.top_k, knobs.top_p).softmax(-1), mark)
 
 
 def sample_token(
@@ -83,45 +115,32 @@ def sample_token(
 ) -> Tensor:
     """One code (B,) for each row: a draw from the filtered softmax, or the arg-max.
 
-    Raises ValueError for knobs out of range, NaN or +inf."""
+    Takes one random number a row. Raises ValueError for knobs out of range, NaN or +inf."""
     _check_knobs(temperature, top_k, top_p)
-    scaled = _scaled(logits, temperature)
+    knobs = _Knobs.of(1, temperature, top_k, top_p)
+    scaled = _scaled(logits, knobs.temperature)
     _check_logits(scaled)
-    return _draw(scaled, temperature, top_k, top_p, generator)
+    return _draw(scaled, _random_marks(len(logits), logits.device, generator), knobs)
 
 # %% ../nbs/21_sampling.ipynb #h4cache1
-def _compiled_step(model):
-    """`model.step`, compiled once: with CUDA graphs on a GPU, where launching each small operation
-    by itself takes longer than doing it."""
-    if not hasattr(model, '_compiled_step'):
-        config = torch._dynamo.config
-        config.recompile_limit = max(64, config.recompile_limit)  # eight lengths per batch size
-        mode = 'reduce-overhead' if model.positions.is_cuda else 'default'
-        step = torch.compile(model.step, mode=mode, dynamic=False)
-        # not a part of the module, nor of its copies: it runs with the weights of this very model
-        object.__setattr__(model, '_compiled_step', step)
-    return model._compiled_step
-
-
 class _WithCache:
     "Call it with the embedded inputs (B, m, dim) that are new: logits (B, K) after the last."
 
-    def __init__(self, model, batch, compiled=False):
-        self.model, self.compiled, self.end = model, compiled, 0
-        self.cache = model.new_cache(batch)
-        self.total = model.positions.shape[1]
-        self.places = torch.arange(self.total, device=self.cache.device)
-        self.piece = -(-self.total // 8) if compiled else 1
-        if compiled:
-            torch._dynamo.mark_static_address(self.cache)  # CUDA graphs write to it in place
+    def __init__(self, model, cache, single=None):
+        self.model, self.end, self.cache = model, 0, cache
+        self.single = single or model.step  # for one input
+        self.places = torch.arange(model.positions.shape[1], device=model.positions.device)
+
+    def advance(self, m):
+        "Go on by m positions: where they are, and how many are filled then."
+        start, self.end = self.end, self.end + m
+        return self.places[start : self.end], self.end
 
     def __call__(self, x):
-        start, self.end = self.end, self.end + x.shape[1]
-        seen = min(self.total, -(-self.end // self.piece) * self.piece)  # rounded up to a piece
-        single = x.shape[1] == 1
-        step = _compiled_step(self.model) if self.compiled and single else self.model.step
-        last = single and self.piece == 1  # nothing behind it is read: no mask
-        return step(x, self.places[start : self.end], self.cache, seen, last)
+        at, seen = self.advance(x.shape[1])
+        single = x.shape[1] == 1  # then nothing that is read need be hidden from it
+        step = self.single if single else self.model.step
+        return step(x, at, self.cache, seen, single)
 
 # %% ../nbs/21_sampling.ipynb #h4cache3
 class _FromStart:
@@ -133,6 +152,69 @@ class _FromStart:
     def __call__(self, x):
         self.inputs.append(x)
         return self.model.run(torch.cat(self.inputs, 1))[:, -1]
+
+# %% ../nbs/21_sampling.ipynb #pack2
+def _can_pack(model, rows):
+    "Whether `_PackedStep` works here, and pays."
+    operations = '_linear_pointwise', '_reorder_linear_weight'
+    return (
+        2 <= rows <= 128
+        and model.config.n_tokens >= 64
+        and type(model).step is ARTransformer.step
+        and all(w.dtype == torch.float32 and w.device.type == 'cpu' for w in model.parameters())
+        and not torch.is_autocast_enabled('cpu')
+        and torch.backends.mkldnn.is_available()
+        and all(hasattr(torch.ops.mkldnn, name) for name in operations)
+    )
+
+# %% ../nbs/21_sampling.ipynb #pack3
+def _linear(x, weight, then='none'):
+    "x (B, in) times a packed weight, and a function."
+    return torch.ops.mkldnn._linear_pointwise(x, weight, None, then, [], '')
+
+
+def _linear_and(x, weight, how, other):
+    "x (B, in) times a packed weight, then 'mul' or 'add' with `other` (B, out)."
+    return torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, None, how)
+
+
+def _unscaled(norm, x):
+    return F.rms_norm(x, x.shape[-1:], None, norm.eps)
+
+# %% ../nbs/21_sampling.ipynb #pack4
+class _PackedStep:
+    "`ARTransformer.step` for one new input a clip, with weights laid out for few rows."
+
+    def __init__(self, model, rows):
+        def pack(linear, norm=None):
+            w = linear.weight if norm is None else linear.weight * norm.weight  # (out, in)
+            return torch.ops.mkldnn._reorder_linear_weight(w.detach().contiguous(), rows)
+
+        self.model, self.out = model, pack(model.out, model.norm)
+        self.attention = [(pack(b.attn.qkv, b.norm1), pack(b.attn.proj)) for b in model.blocks]
+        self.mlp = [
+            (pack(b.mlp.gate, b.norm2), pack(b.mlp.up, b.norm2), pack(b.mlp.down))
+            for b in model.blocks
+        ]
+
+    def __call__(self, x, at, cache, seen, last):
+        x = x[:, 0] + self.model.positions[0, seen - 1]
+        for i, block in enumerate(self.model.blocks):
+            qkv, proj = self.attention[i]
+            now = _linear(_unscaled(block.norm1, x), qkv)
+            x = _linear_and(self.attend(now, block.attn.heads, cache[i], seen), proj, 'add', x)
+            gate, up, down = self.mlp[i]
+            y = _unscaled(block.norm2, x)
+            x = _linear_and(_linear_and(y, up, 'mul', _linear(y, gate, 'swish')), down, 'add', x)
+        return _linear(_unscaled(self.model.norm, x), self.out)
+
+    def attend(self, qkv, heads, cache, seen):
+        "(B, 3 dim) of the new position -> (B, dim): what the filled places answer."
+        q, *new = qkv.view(len(qkv), 3, heads, 1, -1).unbind(1)
+        for kept, x in zip(cache, new):
+            kept[:, :, seen - 1 : seen] = x
+        k, v = (kept[:, :, :seen] for kept in cache)
+        return F.scaled_dot_product_attention(q, k, v).reshape(len(qkv), -1)
 
 # %% ../nbs/21_sampling.ipynb #h4guide2
 def guided_logits(logits: Tensor, scale: float) -> Tensor:
@@ -150,28 +232,13 @@ def _check_guidance(model, guidance_scale):
         )
 
 
-class _Watch:
-    """Passes logits on, and remembers on their device whether all were finite.
-
-    Asks about the first; `check` asks about all."""
-
-    def __init__(self):
-        self.finite = None
-
-    def __call__(self, logits):
-        now = logits.isfinite().all()
-        if self.finite is None:
-            self.finite = now
-            self.check()
-        self.finite = self.finite & now
-        return logits.nan_to_num(0.0, 0.0, 0.0)  # a draw from NaN would stop a GPU for good
-
-    def check(self):
-        if not self.finite:
-            raise ValueError(
-                'the logits of this generator are not finite: '
-                'look at its weights, and for a guidance_scale or temperature that is extreme'
-            )
+def _check_peak(peak):
+    "Raise ValueError unless the size of the largest logit is finite."
+    if not peak.isfinite():
+        raise ValueError(
+            'the logits of this generator are not finite: '
+            'look at its weights, and for a guidance_scale or temperature that is extreme'
+        )
 
 
 @contextmanager
@@ -183,7 +250,96 @@ def _eval_mode(model):
     finally:
         model.train(was_training)
 
+# %% ../nbs/21_sampling.ipynb #turn2
+def _choose(logits, mark, knobs):
+    "The codes (B,) that the marks (B,) draw, and the size of the largest logit: NaN, if one is."
+    if knobs.scale is not None:
+        logits = guided_logits(logits, knobs.scale)
+    scaled = _scaled(logits, knobs.temperature)
+    peak = scaled.abs().amax()
+    # a draw from NaN would stop a GPU for good
+    return _draw(scaled.nan_to_num(0.0, 0.0, 0.0), mark, knobs), peak
+
+
+def _embed(model, codes, knobs):
+    "Codes (B,) -> inputs (B, 1, dim), or twice as many for guidance."
+    return model.tokens(codes if knobs.scale is None else codes.repeat(2))[:, None]
+
+
+def _plain_turn(model, sampler, knobs):
+    "A function (codes, marks) -> what `_choose` gives next."
+    return lambda codes, mark: _choose(sampler(_embed(model, codes, knobs)), mark, knobs)
+
+# %% ../nbs/21_sampling.ipynb #turn4
+def _whole_turn(model, codes, mark, knobs, at, cache, seen):
+    return _choose(model.step(_embed(model, codes, knobs), at, cache, seen), mark, knobs)
+
+
+class _Compiled:
+    "What stays with a model from call to call: its compiled turn, and one cache."
+
+    def __init__(self, model):
+        config = torch._dynamo.config
+        config.recompile_limit = max(64, config.recompile_limit)  # eight lengths per batch size
+        mode = 'reduce-overhead' if model.positions.is_cuda else 'default'
+        self.turn, self.kind = torch.compile(_whole_turn, mode=mode, dynamic=False), None
+
+    def cache_for(self, model, batch):
+        "The cache of the last call if it fits, emptied; else a new one."
+        p, device = model.positions, model.positions.device
+        autocast = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type)
+        if self.kind != (kind := (batch, device, p.dtype, autocast)):
+            self.kind, self.cache = kind, model.new_cache(batch)
+        for kept in sum(self.cache, ()):
+            kept.zero_()  # a call that went wrong may have left NaN
+            torch._dynamo.mark_static_address(kept)  # CUDA graphs write to it in place
+        return self.cache
+
+# %% ../nbs/21_sampling.ipynb #turn5
+def _compiled(model):
+    "The `_Compiled` of a model, made when first asked for."
+    if not hasattr(model, '_compiled'):
+        # not a part of the module, nor of its copies: it runs with the weights of this very model
+        object.__setattr__(model, '_compiled', _Compiled(model))
+    return model._compiled
+
+
+def _compiled_turn(model, sampler, knobs):
+    "As `_plain_turn`, in one program."
+    turn, total = _compiled(model).turn, len(sampler.places)
+    piece = -(-total // 8)
+
+    def run(codes, mark):
+        at, seen = sampler.advance(1)
+        seen = min(total, -(-seen // piece) * piece)  # rounded up to a piece
+        made = turn(model, codes, mark, knobs, at, sampler.cache, seen)
+        return [x.clone() for x in made]  # the next turn is played into the same memory
+
+    return run
+
 # %% ../nbs/21_sampling.ipynb #8f67ca09
+def _sampler(model, rows, cached, compiled, packed):
+    if not cached:
+        return _FromStart(model)
+    if compiled:
+        return _WithCache(model, _compiled(model).cache_for(model, rows))
+    single = _PackedStep(model, rows) if packed and _can_pack(model, rows) else None
+    return _WithCache(model, model.new_cache(rows), single)
+
+
+def _draw_all(first, turn, marks):
+    "From what `_choose` gave first to the tokens (B, n)."
+    codes, peak = first
+    _check_peak(peak)
+    tokens = [codes]
+    for mark in marks:
+        codes, now = turn(codes, mark)
+        tokens.append(codes)
+        peak = torch.maximum(peak, now)
+    _check_peak(peak)
+    return torch.stack(tokens, 1)
+
+# %% ../nbs/21_sampling.ipynb #gen4
 @torch.no_grad()
 def generate(
     model: ARTransformer,
@@ -195,31 +351,26 @@ def generate(
     seed: int | None = None,  # same seed, same machine: same tokens
     cached: bool = True,  # False recomputes the whole sequence at every step: slow, for checks
     compiled: bool = False,  # compile the step: minutes, once per model and batch size
+    packed: bool = True,  # lay weights out for few rows where that helps; False: nowhere
 ) -> Tensor:
     """Draw tokens (B, n) int64 one after the other.
 
     Raises ValueError for arguments out of range, or when the model's logits are not finite."""
     _check_knobs(temperature, top_k, top_p)
     _check_guidance(model, guidance_scale)
-    guided = guidance_scale != 1
+    device, n = model.positions.device, model.config.n_tokens
+    make = partial(torch.tensor, device=device) if compiled else float
+    knobs = _Knobs.of(guidance_scale, temperature, top_k, top_p, make)
     with _eval_mode(model):
-        cond = cond.to(model.positions.device)
-        generator = None if seed is None else torch.Generator(cond.device).manual_seed(seed)
-        if guided:
-            cond = torch.cat([cond, torch.full_like(cond, model.config.classes)])
-        x = model.embed_cond(cond)
-        logits_after = _WithCache(model, len(cond), compiled) if cached else _FromStart(model)
-        tokens, watched = [], _Watch()
-        for _ in range(model.config.n_tokens):
-            logits = logits_after(x)
-            if guided:
-                logits = guided_logits(logits, guidance_scale)
-            scaled = watched(_scaled(logits, temperature))
-            tokens.append(_draw(scaled, temperature, top_k, top_p, generator))
-            new = tokens[-1].repeat(2) if guided else tokens[-1]
-            x = model.tokens(new)[:, None]
-        watched.check()
-    return torch.stack(tokens, 1)
+        both = cond = cond.to(device)
+        if knobs.scale is not None:
+            both = torch.cat([cond, torch.full_like(cond, model.config.classes)])
+        x = model.embed_cond(both)
+        generator = None if seed is None else torch.Generator(device).manual_seed(seed)
+        marks = _random_marks((n, len(cond)), device, generator)
+        sampler = _sampler(model, len(both), cached, compiled, packed)
+        turn = (_compiled_turn if compiled else _plain_turn)(model, sampler, knobs)
+        return _draw_all(_choose(sampler(x), marks[0], knobs), turn, marks[1:])
 
 # %% ../nbs/21_sampling.ipynb #e3191ee1
 def hold_frame(

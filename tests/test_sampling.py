@@ -1,0 +1,243 @@
+"""The fast ways of sampling draw what the readable one draws, and draw what they should.
+
+What is fast: weights laid out for few rows, one random number a draw, a compiled turn.
+"""
+
+import copy
+import pickle
+from dataclasses import replace
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from larp_edu import sampling
+from larp_edu.generator import ARConfig, ARTransformer
+from larp_edu.sampling import filter_logits, generate, sample_token
+
+SMALL = ARConfig(64, 100, 9, dim=96, depth=2, heads=3)
+packs = pytest.mark.skipif(
+    not sampling._can_pack(ARTransformer(SMALL), 2), reason='no packed products on this machine'
+)
+
+
+def generator(seed=0, **changes):
+    torch.manual_seed(seed)
+    model = ARTransformer(replace(SMALL, **changes)).eval()
+    for name, w in model.named_parameters():
+        torch.nn.init.uniform_(w, 0.5, 1.5) if 'norm' in name else torch.nn.init.normal_(w, std=0.1)
+    return model
+
+
+def condition(model, rows):
+    c = model.config
+    if c.classes:
+        return torch.arange(rows) % c.classes
+    return torch.randint(c.codes, (rows, c.n_tokens), generator=torch.Generator().manual_seed(1))
+
+
+# ---- the packed step
+
+SHAPES = [
+    dict(),
+    dict(dim=40, heads=5, codes=33),
+    dict(dim=128, heads=2, depth=3, n_tokens=80),
+    dict(depth=0),
+    dict(classes=0),
+]
+
+
+@packs
+@torch.no_grad()
+@pytest.mark.parametrize('changes', SHAPES)
+@pytest.mark.parametrize('rows', [1, 2, 3, 8, 33])
+def test_packed_logits(changes, rows):
+    "At every position, within 1e-5; both ways write the same cache."
+    model = generator(**changes)
+    plain = sampling._WithCache(model, model.new_cache(rows))
+    step = sampling._PackedStep(model, rows)
+    packed = sampling._WithCache(model, model.new_cache(rows), step)
+    x = model.embed_cond(condition(model, rows))
+    for _ in range(model.config.n_tokens):
+        want, got = plain(x), packed(x)
+        assert torch.allclose(got, want, rtol=1e-5, atol=1e-5), (got - want).abs().max()
+        x = model.tokens(want.argmax(-1))[:, None]
+    for a, b in zip(plain.cache, packed.cache):
+        assert torch.allclose(a[0], b[0], atol=1e-4) and torch.allclose(a[1], b[1], atol=1e-4)
+
+
+@packs
+@pytest.mark.parametrize('changes', SHAPES)
+@pytest.mark.parametrize('rows', [1, 2, 5, 8])
+def test_packed_tokens(changes, rows):
+    "For seeds, plain and guided, with all knobs."
+    model = generator(**changes)
+    calls = [dict(temperature=0), dict(), dict(temperature=0.8, top_k=20, top_p=0.9)]
+    if model.config.classes:
+        calls += [dict(guidance_scale=1.25), dict(guidance_scale=3.0, top_p=0.8)]
+    for seed, call in enumerate(calls):
+        cond = condition(model, rows)
+        a, b = (generate(model, cond, seed=seed, packed=packed, **call) for packed in (True, False))
+        assert a.equal(b), call
+
+
+def add_to_out(model):
+    with torch.no_grad():
+        model.out.weight.add_(torch.randn(model.out.weight.shape))
+
+
+def step_of_training(model):
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    model.loss(torch.randint(100, (2, 64)), torch.tensor([0, 1])).backward()
+    optimizer.step()
+
+
+CHANGES = {
+    'in place': add_to_out,
+    'behind its back': lambda m: m.out.weight.data.neg_(),
+    'load_state_dict': lambda m: m.load_state_dict(generator(1).state_dict()),
+    'there and back': lambda m: m.bfloat16().float(),
+    'training': step_of_training,
+    'norm': lambda m: torch.nn.init.uniform_(m.blocks[0].norm2.weight),
+}
+
+
+@packs
+@pytest.mark.parametrize('how', CHANGES)
+def test_packed_weights_are_never_old(how):
+    model, cond = generator(), torch.arange(3)
+    before = generate(model, cond, seed=0)
+    CHANGES[how](model)
+    after = generate(model, cond, seed=0)
+    assert after.equal(generate(model, cond, seed=0, packed=False))
+    assert how == 'there and back' or not after.equal(before)
+
+
+@packs
+def test_nothing_packed_stays_with_the_model():
+    model = generator()
+    names, size = set(vars(model)), len(pickle.dumps(model))
+    generate(model, torch.arange(3), seed=0)
+    assert set(vars(model)) == names and len(pickle.dumps(model)) == size
+
+
+def test_where_nothing_is_packed():
+    "Few tokens, one row, many rows, other types, autocast, a step of one's own."
+    assert not sampling._can_pack(generator(n_tokens=16), 4)
+    assert not sampling._can_pack(generator(), 1)
+    assert not sampling._can_pack(generator(), 129)
+    assert not sampling._can_pack(generator().bfloat16(), 4)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert not sampling._can_pack(generator(), 4)
+
+    class Other(ARTransformer):
+        def step(self, *inputs):
+            return super().step(*inputs)
+
+    assert not sampling._can_pack(Other(SMALL), 4)
+
+
+@packs
+def test_types_that_are_not_packed_still_sample():
+    model, cond = generator(), torch.arange(3)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert generate(model, cond, seed=0).shape == (3, 64)
+    assert generate(model.bfloat16(), cond, 1.5, seed=0).shape == (3, 64)
+
+
+# ---- the draw
+
+
+def test_draws_follow_the_probabilities():
+    "Chi-square of 200,000 draws from 300 codes, plain and filtered, within five deviations."
+    g = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(300, generator=g)
+    for knobs in (dict(), dict(temperature=1.7), dict(top_k=40), dict(top_p=0.8)):
+        t = knobs.get('temperature', 1.0)
+        kept = {k: v for k, v in knobs.items() if k != 'temperature'}
+        p = filter_logits(logits / t, **kept).double().softmax(-1)
+        draws = sample_token(logits.expand(200_000, 300), generator=g, **knobs)
+        counts = torch.bincount(draws, minlength=300).double()
+        assert counts[p == 0].sum() == 0
+        p, counts = p[p > 0] * 200_000, counts[p > 0]
+        chi2, freedom = ((counts - p).square() / p).sum(), len(p) - 1
+        assert abs(chi2 - freedom) < 5 * (2 * freedom) ** 0.5, knobs
+
+
+def test_the_ends_of_the_ruler():
+    "Codes of no probability are never drawn, sums other than 1 do no harm."
+    ends = torch.tensor([0.0, 1 - 2**-53], dtype=torch.double)
+    for total in (1.0, 0.9999999, 1.0000002, 0.3, 7.0):
+        p = torch.tensor([0.0, 0.0, 0.5, 0.0, 0.5, 0.0, 0.0]) * total
+        assert sampling._pick(p.expand(2, 7), ends).tolist() == [2, 4]
+    many = torch.rand(2, 8192, generator=torch.Generator().manual_seed(0))
+    many[:, :3] = many[:, -3:] = 0
+    assert sampling._pick(many, ends).tolist() == [3, 8188]
+    last = torch.eye(8)[7].expand(2, 8)
+    assert sampling._pick(last, ends).tolist() == [7, 7]
+
+
+def test_rare_codes_are_drawn():
+    "A code of 1e-9 behind all others has a piece of its own, which fp32 sums would swallow."
+    p = torch.tensor([[1 - 1e-9, 1e-9]]).float()
+    assert sampling._pick(p, torch.tensor([1 - 5e-10], dtype=torch.double)).item() == 1
+
+
+def test_masked_codes_are_never_drawn():
+    logits = torch.where(torch.arange(50) % 2 == 0, float('-inf'), 0.0)
+    draws = sample_token(logits.expand(20_000, 50), generator=torch.Generator().manual_seed(0))
+    assert (draws % 2 == 1).all() and len(draws.unique()) == 25
+
+
+def test_a_draw_takes_one_number_a_row():
+    a, b = (torch.Generator().manual_seed(0) for _ in range(2))
+    sample_token(torch.zeros(5, 30), generator=a)
+    torch.rand(5, dtype=torch.double, generator=b)
+    assert torch.rand(3, generator=a).equal(torch.rand(3, generator=b))
+
+
+# ---- the compiled turn
+
+
+def test_a_compiled_turn(monkeypatch):
+    "Same tokens, one cache for all calls, and a call that failed leaves nothing in it."
+    monkeypatch.setattr(torch, 'compile', lambda turn, **kw: lambda *inputs: turn(*inputs))
+    model, cond = generator(n_tokens=37), torch.arange(3)
+    calls = [dict(), dict(temperature=0), dict(guidance_scale=2.0, top_p=0.9, top_k=30)]
+    for call in calls:
+        want = generate(model, cond, seed=0, **call)
+        assert generate(model, cond, seed=0, compiled=True, **call).equal(want)
+    generate(model, cond, seed=0, compiled=True)
+    kept = model._compiled.cache
+    broken, right = torch.full_like(model.positions, float('nan')), model.positions.data
+    model.positions.data = broken
+    with pytest.raises(ValueError, match='finite'):
+        generate(model, cond, seed=0, compiled=True)
+    model.positions.data = right
+    want = generate(model, cond, seed=1)
+    assert generate(model, cond, seed=1, compiled=True).equal(want)
+    assert model._compiled.cache is kept
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert not hasattr(other, '_compiled')
+        assert generate(other, cond, seed=1, compiled=True).equal(want)
+
+
+def test_a_compiled_turn_of_frames(monkeypatch):
+    monkeypatch.setattr(torch, 'compile', lambda turn, **kw: lambda *inputs: turn(*inputs))
+    model = generator(n_tokens=12, classes=0)
+    cond = condition(model, 2)
+    want = generate(model, cond, seed=0, cached=False)
+    assert generate(model, cond, seed=0, compiled=True).equal(want)
+
+
+# ---- counting
+
+
+@packs
+def test_operations_of_packed_products_can_be_counted():
+    from larp_edu.benchmark import COUNTED
+
+    model, found = generator(), []
+    for packed in (True, False):
+        with FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
+            generate(model, torch.arange(4), seed=0, packed=packed)
+        found.append(counter.get_total_flops())
+    assert found[0] == found[1]
