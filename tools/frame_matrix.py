@@ -94,11 +94,6 @@ def gif(path, n=6):
     iio.imwrite(path, list(pictures(n)), plugin='pillow', duration=100, loop=0)
 
 
-def insert_at_end(path, block):
-    "Put a block between the last picture of a GIF and its end mark."
-    path.write_bytes(path.read_bytes()[:-1] + block + b';')
-
-
 def edit_list(path, duration, start):
     "Let the edit list of an mp4 show `duration` milliseconds from the tick `start` on."
     data = bytearray(path.read_bytes())
@@ -256,27 +251,23 @@ def fast_start(folder):
     return folder / 'film.mp4'
 
 
-@trouble('cut off, table in front')
-def cut_fast_start(folder):
-    path = fast_start(folder)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    return path
+def cut(suffix, **settings):
+    "A maker of films of which the last third is gone."
+
+    def make(folder):
+        path = folder / f'film.{suffix}'
+        film(path, **settings)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        return path
+
+    return make
 
 
-@trouble('cut off, AVI')
-def cut_avi(folder):
-    film(folder / 'film.avi', codec='mpeg4')
-    path = folder / 'film.avi'
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    return path
-
-
-@trouble('cut off, Matroska')
-def cut_mkv(folder):
-    film(folder / 'film.mkv')
-    path = folder / 'film.mkv'
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    return path
+TROUBLES |= {
+    'cut off, table in front': cut('mp4', between=2, container={'movflags': 'faststart'}),
+    'cut off, AVI': cut('avi', codec='mpeg4'),
+    'cut off, Matroska': cut('mkv'),
+}
 
 
 @trouble('recorded without a duration')
@@ -285,43 +276,32 @@ def live(folder):
     return folder / 'film.webm'
 
 
-@trouble('GIF without its end mark (report 2)')
-def gif_without_end(folder):
-    gif(folder / 'film.gif')
-    path = folder / 'film.gif'
-    path.write_bytes(path.read_bytes()[:-1])
-    return path
+def changed_gif(change):
+    "A maker of GIFs of six pictures whose bytes went through `change`."
+
+    def make(folder):
+        path = folder / 'film.gif'
+        gif(path)
+        path.write_bytes(change(path.read_bytes()))
+        return path
+
+    return make
 
 
-@trouble('GIF with bytes behind its end')
-def gif_with_tail(folder):
-    gif(folder / 'film.gif')
-    with open(folder / 'film.gif', 'ab') as f:
-        f.write(b'\xff,some other program wrote this;')
-    return folder / 'film.gif'
+def with_block(block):
+    "A GIF with a block between its last picture and its end mark."
+    return changed_gif(lambda data: data[:-1] + block + b';')
 
 
-@trouble('GIF whose last picture breaks off')
-def gif_cut(folder):
-    gif(folder / 'film.gif')
-    path = folder / 'film.gif'
-    path.write_bytes(path.read_bytes()[:-50])
-    return path
-
-
-@trouble('GIF with a comment behind its pictures (report 11)')
-def gif_comment(folder):
-    gif(folder / 'film.gif')
-    insert_at_end(folder / 'film.gif', b'\x21\xfe\x07made by\x00')
-    return folder / 'film.gif'
-
-
-@trouble('GIF with XMP behind its pictures (report 11)')
-def gif_xmp(folder):
-    gif(folder / 'film.gif')
-    xmp = b'\x21\xff\x0bXMP DataXMP<x:xmpmeta/>\x01' + bytes(range(255, -1, -1)) + b'\x00'
-    insert_at_end(folder / 'film.gif', xmp)
-    return folder / 'film.gif'
+_XMP = b'\x21\xff\x0bXMP DataXMP<x:xmpmeta/>\x01' + bytes(range(255, -1, -1)) + b'\x00'
+TROUBLES |= {
+    'GIF without its end mark (report 2)': changed_gif(lambda data: data[:-1]),
+    'GIF with bytes behind its end': changed_gif(lambda data: data + b'\xff,written by others;'),
+    'GIF whose last picture breaks off': changed_gif(lambda data: data[:-50]),
+    'GIF with a comment behind its pictures (report 11)': with_block(b'\x21\xfe\x07made by\x00'),
+    'GIF with XMP behind its pictures (report 11)': with_block(_XMP),
+    'GIF with a comment that is not UTF-8 (report 13)': with_block(b'\x21\xfe\x05caf\xe9!\x00'),
+}
 
 
 @trouble('4:4:4 of an old x264 (report 5)')
@@ -416,13 +396,6 @@ for _suffix, _codec in dict(
     avi='mpeg4', flv='flv', webm='libvpx', mkv='libx264', mp4='libx264', ts='mpeg2video'
 ).items():
     TROUBLES[f'title that is not UTF-8, {_suffix} (report 13)'] = titled(_suffix, _codec)
-
-
-@trouble('GIF with a comment that is not UTF-8 (report 13)')
-def gif_title(folder):
-    gif(folder / 'film.gif')
-    insert_at_end(folder / 'film.gif', b'\x21\xfe\x05caf\xe9!\x00')
-    return folder / 'film.gif'
 
 
 @trouble('cover picture (report 15)')
@@ -549,7 +522,6 @@ def main():
         what='every window against the same slice of the whole film, and the count of its pictures',
         date=datetime.date.today().isoformat(),
         av=av.__version__,
-        ffmpeg='.'.join(map(str, av.library_versions['libavcodec'])),
         kinds=kinds,
         troubles=troubles,
     )
