@@ -109,6 +109,7 @@ class PairRecipe:
     batch: int = 32
     generator_batch: int = 128
     lr: float = 3e-3
+    muon_lr: float = 0.01  # for the matrices of the blocks
     warm_steps: int = 600  # tokenizer steps before the quantiser is switched on
 
 # %% ../nbs/24_story.ipynb #c24a000a
@@ -149,7 +150,12 @@ def fit_tokenizer(
         TokenizerLoss(LossWeights(warm=recipe.warm_steps / recipe.tokenizer_steps)),
         lambda start: make_loader(data, recipe.batch, seed, start),
         TrainConfig(
-            recipe.tokenizer_steps, recipe.batch, recipe.lr, muon_lr=0.01, ema=0.995, seed=seed
+            recipe.tokenizer_steps,
+            recipe.batch,
+            recipe.lr,
+            muon_lr=recipe.muon_lr,
+            ema=0.995,
+            seed=seed,
         ),
         folder,
         evaluate,
