@@ -24,17 +24,17 @@ def schedule(step: int, steps: int, warmup: int, floor: float = 0.01) -> float:
 
 # %% ../nbs/11_optim.ipynb #3a1d0ba1
 def orthogonalize(
-    x: Tensor,  # (m, n)
+    x: Tensor,  # (..., m, n)
     rounds: int = 5,  # at least 1
-) -> Tensor:  # (m, n)
-    "Nearly U V^T of the SVD, by Newton-Schulz rounds (Muon; Jordan et al. 2024)."
-    if x.shape[0] > x.shape[1]:  # x @ x.T is smaller for a wide matrix
-        return orthogonalize(x.T, rounds).T
-    x = x / x.norm().clamp(min=1e-7)  # singular values at most 1
-    a, q = x @ x.T, None
+) -> Tensor:  # (..., m, n)
+    "Nearly U V^T of each matrix's SVD, by Newton-Schulz rounds (Muon; Jordan et al. 2024)."
+    if x.shape[-2] > x.shape[-1]:  # x @ x.mT is smaller for a wide matrix
+        return orthogonalize(x.mT, rounds).mT
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)  # singular values at most 1
+    a, q = x @ x.mT, None
     for left in reversed(range(rounds)):
-        p = torch.addmm(a, a, a, beta=-4.7750, alpha=2.0315)  # -4.7750 a + 2.0315 a a
-        p.diagonal().add_(3.4445)
+        p = (a @ a).mul_(2.0315).sub_(a, alpha=4.7750)
+        p.diagonal(dim1=-2, dim2=-1).add_(3.4445)
         q = p if q is None else p @ q
         if left:  # the next round has p @ x in place of x
             a = p @ a @ p
@@ -72,23 +72,30 @@ class Muon(Optimizer):
     def step(self, closure: Callable | None = None) -> None:
         "Move every matrix that has a gradient; a closure is ignored."
         for group in self.param_groups:
+            alike = {}
             for p in group['params']:
                 if p.grad is not None:
-                    self._move(p, group)
+                    alike.setdefault((p.shape, p.dtype, p.device), []).append(p)
+            for matrices in alike.values():
+                self._move(matrices, group)
 
-    def _move(self, p, group):
-        state = self.state[p]
-        if not state:
-            state['momentum'] = torch.zeros_like(p)
-        mean = state['momentum'].lerp(p.grad, 1 - group['momentum'])
-        update = orthogonalize(p.grad.lerp(mean, group['momentum']))
-        size = 0.2 * group['lr'] * max(p.shape) ** 0.5  # as large as a step of AdamW
-        new = (p * (1 - group['lr'] * group['weight_decay'])).add_(update, alpha=-size)
+    def _move(self, matrices, group):
+        "Move matrices of one shape, as one stack."
+        for p in matrices:
+            if not self.state[p]:
+                self.state[p]['momentum'] = torch.zeros_like(p)
+        memory = [self.state[p]['momentum'] for p in matrices]
+        old, old_mean = torch.stack(matrices), torch.stack(memory)
+        grad = torch.stack([p.grad for p in matrices])
+        mean = old_mean.lerp(grad, 1 - group['momentum'])
+        update = orthogonalize(grad.lerp(mean, group['momentum']))
+        size = 0.2 * group['lr'] * max(old.shape[1:]) ** 0.5  # as large as a step of AdamW
+        new = (old * (1 - group['lr'] * group['weight_decay'])).add_(update, alpha=-size)
         if self.found_inf is not None:
-            mean = torch.where(self.found_inf > 0, state['momentum'], mean)
-            new = torch.where(self.found_inf > 0, p, new)
-        state['momentum'].copy_(mean)
-        p.copy_(new)
+            mean = torch.where(self.found_inf > 0, old_mean, mean)
+            new = torch.where(self.found_inf > 0, old, new)
+        torch._foreach_copy_(memory, mean.unbind())
+        torch._foreach_copy_(matrices, new.unbind())
 
 # %% ../nbs/11_optim.ipynb #7732b24a
 def _groups(named, lr, weight_decay, scaled):
