@@ -35,6 +35,8 @@ TOKENIZERS = {
     'base': BASE,
     'batch 16': replace(BASE, batch=16, tokenizer_steps=3200),
     'batch 24': replace(BASE, batch=24, tokenizer_steps=2500),
+    'batch 48': replace(BASE, batch=48, tokenizer_steps=1400),
+    'batch 64': replace(BASE, batch=64, tokenizer_steps=1050, warm_steps=400),
     'muon 0.015': replace(BASE, muon_lr=0.015),
     'muon 0.007': replace(BASE, muon_lr=0.007),
     'lr 0.005': replace(BASE, lr=0.005),
