@@ -41,7 +41,8 @@ TOKENIZERS = {
     'muon 0.007': replace(BASE, muon_lr=0.007),
     'lr 0.005': replace(BASE, lr=0.005),
     'warm 300': replace(BASE, warm_steps=300),
-    'warm 900': replace(BASE, warm_steps=900),
+    'warm 900': replace(BASE, warm_steps=900, tokenizer_steps=2100),
+    'warm 1200': replace(BASE, warm_steps=1200, tokenizer_steps=2150),
 }
 GENERATORS = {
     'generator 128 x 450': BASE,
