@@ -123,6 +123,7 @@ class Objective:
 
     period: int = 1  # after how many steps its work repeats, and so the time of a step
     optimizers: tuple[torch.optim.Optimizer, ...] = ()  # of what it trains itself
+    leaves_unused: bool = False  # whether some step gives no gradient to some of the weights
 
     def __init__(
         self,
@@ -446,6 +447,11 @@ class TokenizerLoss(Objective):
                 terms |= self.learner.update(clips, recon.detach())
             terms['adversarial'] = adversarial_loss(self.critic(recon))
         return terms
+
+    @property
+    def leaves_unused(self) -> bool:
+        "Whether quantiser and prior rest first, while the tokenizer warms up."
+        return self.weights.warm > 0
 
     @property
     def period(self) -> int:

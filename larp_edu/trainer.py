@@ -125,12 +125,15 @@ def update_average(
         old.copy_(new)
 
 # %% ../nbs/19_trainer.ipynb #96fb318d
-def start_processes(config: TrainConfig) -> Accelerator:
+def start_processes(
+    config: TrainConfig,
+    leaves_unused: bool = False,  # some step gives no gradient to some of the weights
+) -> Accelerator:
     """Accelerate's view of this process: its number, how many there are, its device.
 
     Raises ValueError for a batch that they cannot share, or for `sharded` with a single one."""
-    # the prior rests while the tokenizer warms up, so not every parameter has a gradient
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    # looking for them costs time in every step; without a look, processes wait for all gradients
+    unused = DistributedDataParallelKwargs(find_unused_parameters=leaves_unused)
     on_cpu = processes().device.type == 'cpu'
     acc = Accelerator(mixed_precision='no', cpu=on_cpu, kwargs_handlers=[unused])
     if config.batch % acc.num_processes:
@@ -191,10 +194,10 @@ class Trainer:
         self.name = name
         self.watch = watch
         self.about = about or {}
-        self.acc = start_processes(config)
+        objective = loss if isinstance(loss, Objective) else Objective(loss)
+        self.acc = start_processes(config, objective.leaves_unused)
         share = slice(self.acc.process_index, None, self.acc.num_processes)
         self.share = share if split_batches else slice(None)
-        objective = loss if isinstance(loss, Objective) else Objective(loss)
         self.objective = objective.to(self.acc.device)
         self._place(model)
         self._make_optimizers()
@@ -274,11 +277,29 @@ def begin_step(self: Trainer) -> float:
 
 
 @patch
+def check_unused(self: Trainer) -> None:
+    """Raise ValueError for a weight without gradient that the objective did not speak of.
+
+    Processes that share gradients would wait for it."""
+    if self.acc.num_processes == 1 or self.config.sharded or self.objective.leaves_unused:
+        return
+    for name, p in self.raw.named_parameters():
+        if p.requires_grad and p.grad is None:
+            raise ValueError(
+                f'{self.name}: the loss gives no gradient to {name}, expected one for every '
+                'weight; several processes need an Objective with leaves_unused = True for this'
+            )
+
+
+@patch
 def backward(self: Trainer, loss: Tensor) -> Tensor:
-    "Gradients of the weights, limited in norm; the norm that they had, a scalar tensor."
+    """Gradients of the weights, limited in norm; the norm that they had, a scalar tensor.
+
+    Raises ValueError as `check_unused`."""
     for optimizer in self.optimizers:
         optimizer.zero_grad()
     self.acc.backward(self.scaler.scale(loss))
+    self.check_unused()
     for optimizer in self.optimizers:
         self.scaler.unscale_(optimizer)
     params = [p for p in self.raw.parameters() if p.grad is not None]

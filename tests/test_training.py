@@ -152,6 +152,81 @@ def test_a_step_broken_in_one_process_changes_nothing_in_any(tmp_path):
         assert end.startswith('end 2 2 '), end
 
 
+# Two processes, then one: a warm phase of 4 steps, in which quantiser and prior get no gradient.
+# What is random in a process is switched off.
+WARM = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from larp_edu.loading import make_loader
+from larp_edu.objective import LossWeights, TokenizerLoss
+from larp_edu.shapeworld import ShapeWorld
+from larp_edu.tokenizer import LARPTokenizer, tokenizer_presets
+from larp_edu.trainer import TrainConfig, Trainer
+
+torch.set_num_threads(1)
+out, data = Path(sys.argv[1]), ShapeWorld(64, 16)
+
+class Looks(TokenizerLoss):
+    leaves_unused = True
+
+class Forgets(TokenizerLoss):
+    leaves_unused = False
+
+def run(name, warm, loss=TokenizerLoss, stop=1000):
+    def batches(start):
+        loader = make_loader(data, 4, 0, start)
+        return (batch for k, batch in zip(range(start, stop), loader))
+
+    torch.manual_seed(0)
+    model = LARPTokenizer(replace(
+        tokenizer_presets['toy'], size=16, patch=(4, 4, 4), n_tokens=8, dim=32, heads=2,
+        encoder_depth=1, decoder_depth=1, codes=32, prior_dim=32, prior_depth=1, prior_heads=2,
+        prior_dropout=0., stochastic=False))
+    config = TrainConfig(10, 4, 3e-3, warmup=0, ema=.9, log_every=5, save_every=2)
+    trainer = Trainer(model, loss(LossWeights(prior=0., warm=warm)), batches, config, out / name)
+    try:
+        trainer.fit(quiet=True)
+    except ValueError as e:
+        (out / f'{name}.txt').write_text(str(e))
+    return getattr(trainer.model, 'find_unused_parameters', None)
+
+print(run('warm', .4))
+for stop in (3, 7, 1000):
+    run('resumed', .4, stop=stop)
+print(run('cold', 0.))
+print(run('looked', 0., Looks))
+run('forgot', .4, Forgets)
+"""
+
+
+def test_processes_wait_for_no_gradient_of_the_warm_phase(tmp_path):
+    "Through its end, resumed in it and after it; DDP looks for what is unused only where it must."
+    job = tmp_path / 'job.py'
+    job.write_text(WARM)
+    two, one = tmp_path / 'two', tmp_path / 'one'
+    launch = ['torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+    done = run([sys.executable, '-m', *launch, str(job), str(two)])
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert sorted(done.stdout.split()) == ['False'] * 2 + ['True'] * 4
+    assert run([sys.executable, str(job), str(one)]).returncode == 0
+
+    def end(folder):
+        return load_tensors(folder / 'checkpoint.safetensors')[0]
+
+    for a, b in (('warm', 'resumed'), ('cold', 'looked')):
+        a, b = end(two / a), end(two / b)
+        assert a.keys() == b.keys() and all(a[k].equal(b[k]) for k in a)
+    for name in ('warm', 'cold'):
+        a, b = end(one / name), end(two / name)
+        weights = [k for k in a if k.startswith(('model.', 'average.'))]
+        assert max((a[k] - b[k]).abs().max() for k in weights) < 1e-4
+    said = (two / 'forgot.txt').read_text()
+    assert 'the loss gives no gradient to quantizer.' in said and 'leaves_unused' in said
+    assert not (one / 'forgot.txt').exists()  # a single process waits for nobody
+
+
 class OnGpu(torch.Tensor):
     "A tensor that says that it is on a GPU, so that nobody may look at it to decide."
 
