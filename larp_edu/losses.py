@@ -84,7 +84,8 @@ class PerceptualLoss(nn.Module):
         net: nn.Module,  # has `features(frames) -> list of (B, C, h, w)`; frozen here
     ):
         super().__init__()
-        self.net = net.eval().requires_grad_(False)
+        net = net.eval().requires_grad_(False)
+        self.net = net.to(memory_format=torch.channels_last)  # convolutions are faster so
 
     def train(self, mode: bool = True) -> 'PerceptualLoss':
         "Stay in evaluation mode, whatever `mode` says: batch statistics must not drift."
@@ -114,7 +115,8 @@ class LPIPS(nn.Module):
                 f'LPIPS needs `pip install lpips` and a working torchvision ({e}); '
                 'PerceptualLoss needs neither'
             ) from e
-        self.net = lpips.LPIPS(net='vgg', verbose=False).eval().requires_grad_(False)
+        net = lpips.LPIPS(net='vgg', verbose=False).eval().requires_grad_(False)
+        self.net = net.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> 'LPIPS':
         "Stay in evaluation mode, whatever `mode` says."

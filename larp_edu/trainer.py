@@ -65,7 +65,7 @@ class TrainConfig:
     best: str = ''  # result of `evaluate` whose best model is kept; '-name' if less is better
     patience: int = 20  # broken steps in a row that end the run
     scaled: tuple[tuple[str, float], ...] = ()  # (start of a parameter's name, factor on its lr)
-    compile: bool = False  # let torch.compile make the model faster
+    compile: bool = False  # let torch.compile make the model and its losses faster
     sharded: bool = False  # FSDP in place of DDP: each process holds a slice of the weights
 
     def __post_init__(self):
@@ -224,6 +224,7 @@ class Trainer:
             shard_blocks(self.average, device)
         if config.compile:
             self.raw.compile()
+            self.objective.compile()
         self.model = self.raw if config.sharded else self.acc.prepare(self.raw)
         self.running = running_buffers(self.raw)
 
@@ -376,6 +377,7 @@ def make_copy(self: Trainer) -> Trainer:
     other.model = other.raw
     if self.config.compile:
         other.raw.compile()
+        other.objective.compile()
     return other
 
 

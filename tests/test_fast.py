@@ -1,11 +1,18 @@
 "What is computed in a quicker way is what the plain way computes: values and gradients."
 
+from copy import deepcopy
+from functools import partial
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from larp_edu.holistic import Decoder, Encoder
+from larp_edu.losses import Discriminator, FrameNet, PerceptualLoss
+from larp_edu.objective import Critic, LossWeights, TokenizerLoss
 from larp_edu.optim import orthogonalize
 from larp_edu.quantize import draw_softmax
+from larp_edu.tokenizer import LARPTokenizer, TokenizerConfig
+from larp_edu.trainer import TrainConfig, Trainer
 from larp_edu.transformer import Attention, Block, run_blocks
 
 CLIP, PATCH = (8, 16, 16), (4, 4, 4)  # 32 patches
@@ -103,3 +110,64 @@ def test_draws_follow_the_softmax(codes, width, dtype):
     assert abs(chi_square(counts, scores.double().softmax(-1))) < 4.5
     other = (0.8 * scores.double() + 0.3 * torch.arange(codes) / codes).softmax(-1)
     assert chi_square(counts, other) > 4.5  # the test would notice another distribution
+
+
+def distance_of_features(net, recon, clip):
+    "The perceptual distance of the formula, channels first."
+    a, b = (net.features(x.transpose(1, 2).flatten(0, 1)) for x in (recon, clip))
+    pairs = ((F.normalize(x), F.normalize(y)) for x, y in zip(a, b))
+    return sum((x - y).square().sum(1).mean() for x, y in pairs)
+
+
+def test_channels_last_change_no_value():
+    torch.manual_seed(0)
+    net = FrameNet().eval()
+    recon, clip = torch.rand(2, 3, 4, 32, 32, requires_grad=True), torch.rand(2, 3, 4, 32, 32)
+    found = []
+    for loss in (PerceptualLoss(deepcopy(net)), partial(distance_of_features, net)):
+        value = loss(recon, clip)
+        found.append([value, *torch.autograd.grad(value, recon)])
+    for some, whole in zip(*found):
+        assert_near(some, whole)
+    last = PerceptualLoss(net).net.features(clip[:, :, 0])
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in last)
+
+
+def trained_against_a_critic(compile):
+    "Weights and losses of six steps with a perceptual network and a critic that learns."
+    torch.manual_seed(0)
+    depths = dict(encoder_depth=1, decoder_depth=1, prior_depth=1)
+    widths = dict(dim=32, heads=2, codes=32, prior_dim=32, prior_heads=2)
+    config = TokenizerConfig(8, 16, PATCH, n_tokens=6, **depths, **widths)
+    critic = Critic(Discriminator(CLIP, PATCH, 32, 1, 2), every=2)
+    weights = LossWeights(perceptual=1.0, adversarial=0.3, warm=0.4)
+    loss = TokenizerLoss(weights, PerceptualLoss(FrameNet()), critic)
+    clips = torch.rand(4, 3, *CLIP)
+    train = TrainConfig(6, 4, warmup=0, compile=compile)
+    trainer = Trainer(LARPTokenizer(config), loss, None, train)
+    losses = [float(trainer.train_step((clips,))['loss']) for _ in range(6)]
+    return losses, trainer
+
+
+def test_compiled_training_computes_the_same(monkeypatch):
+    "Model, perceptual network and critic go to the compiler; here it is one that is quick."
+    losses, plain = trained_against_a_critic(False)
+    given, compiler = [], torch.compile
+
+    def quick(f, **options):
+        given.append(type(f.__self__).__name__)
+        return compiler(f, backend='aot_eager')
+
+    monkeypatch.setattr(torch, 'compile', quick)
+    torch._dynamo.reset()
+    same, compiled = trained_against_a_critic(True)
+    assert {'LARPTokenizer', 'PerceptualLoss', 'Discriminator'} == set(given)
+    assert torch._dynamo.utils.counters['stats']['unique_graphs'] >= 5
+    assert losses == pytest.approx(same, rel=1e-5)
+    a, b = plain.state()[0], compiled.state()[0]
+    assert a.keys() == b.keys()
+    for name in a:
+        if name.startswith('model.'):
+            assert_near(b[name], a[name])
+    for part in (compiled.raw, compiled.objective.perceptual, compiled.objective.critic.net):
+        assert part._compiled_call_impl and not deepcopy(part)._compiled_call_impl
