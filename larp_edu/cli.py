@@ -151,6 +151,7 @@ class Evaluate:
     guidance_scale: float = 1.25  # of classifier-free guidance; 1: none
     seed: int = 42  # of windows and samples
     lpips: bool = False  # LPIPS as well (needs the package lpips)
+    fast: bool = False  # draw the samples in bf16 with a compiled generator: for a GPU
 
     def run(self) -> None:
         "Measure, and print the scores."
@@ -171,6 +172,7 @@ class Evaluate:
             guidance_scale=self.guidance_scale,
             seed=self.seed,
             lpips=self.lpips,
+            fast=self.fast,
         )
         about = ('header', 'made')
         print_once({k: {f: v for f, v in r.items() if f not in about} for k, r in scores.items()})
