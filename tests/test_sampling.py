@@ -4,15 +4,22 @@ What is fast: weights laid out for few rows, one random number a draw, a compile
 """
 
 import copy
+import json
+import os
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 import pytest
 import torch
+import torch._dynamo.testing
 from torch.utils.flop_counter import FlopCounterMode
 from larp_edu import sampling
 from larp_edu.generator import ARConfig, ARTransformer
 from larp_edu.sampling import filter_logits, generate, sample_token
 
+ROOT = Path(__file__).resolve().parents[1]
 SMALL = ARConfig(64, 100, 9, dim=96, depth=2, heads=3)
 packs = pytest.mark.skipif(
     not sampling._can_pack(ARTransformer(SMALL), 2), reason='no packed products on this machine'
@@ -228,6 +235,50 @@ def test_a_compiled_turn_of_frames(monkeypatch):
     assert generate(model, cond, seed=0, compiled=True).equal(want)
 
 
+def test_no_graph_is_recorded_again(monkeypatch):
+    "One for each of eight lengths; none more for another seed, knob, condition, or cache."
+    compiler, counter = torch.compile, torch._dynamo.testing.CompileCounter()
+    quick = lambda f, mode, **kw: compiler(f, backend=counter, **kw)  # noqa: E731
+    monkeypatch.setattr(torch, 'compile', quick)
+    model = generator(n_tokens=16, depth=1)
+    call = dict(temperature=0.9, guidance_scale=2.0, top_p=0.9, compiled=True)
+    seen = []
+    for seed, change in enumerate((dict(), dict(guidance_scale=1.5), dict(temperature=1.1))):
+        generate(model, torch.arange(3) + seed, seed=seed, **call | change)
+        seen.append(counter.frame_count)
+    assert seen == [8, 8, 8]
+    generate(model, torch.arange(2), seed=0, **call)  # another batch has graphs and a cache
+    assert counter.frame_count == 16
+    want = generate(model, torch.arange(3), seed=0, **call | dict(compiled=False))
+    assert generate(model, torch.arange(3), seed=0, **call).equal(want)
+    assert counter.frame_count == 16  # those of the first batch are still there
+
+
+def test_fast_evaluation_samples_compiled_and_in_bf16(monkeypatch, tmp_path):
+    "And says so where results are compared; reconstruction is measured as ever."
+    from larp_edu import evaluation
+    from larp_edu.judge import toy_detector
+
+    monkeypatch.setattr(torch, 'compile', lambda turn, **kw: lambda *inputs: turn(*inputs))
+    seen, draw = [], evaluation.generate
+
+    def watched(model, *args, **kw):
+        seen.append((model.positions.dtype, kw.get('compiled', False)))
+        return draw(model, *args, **kw)
+
+    monkeypatch.setattr(evaluation, 'generate', watched)
+    words, found = ('tokenizer', 'shapeworld'), []
+    for fast in (False, True):
+        options = dict(generator='generator', n=8, batch=8, fast=fast)
+        found.append(evaluation.evaluate(*words, tmp_path / str(fast), toy_detector(), **options))
+    assert set(seen) == {(torch.float32, False), (torch.bfloat16, True)}
+    slow, fast = found
+    assert slow['reconstruction']['rfvd'] == fast['reconstruction']['rfvd']
+    assert fast['generation']['header']['about']['compiled'] is True
+    a, b = (r['generation']['header']['about']['generator'] for r in found)
+    assert a != b  # other weights, other samples
+
+
 # ---- counting
 
 
@@ -241,3 +292,42 @@ def test_operations_of_packed_products_can_be_counted():
             generate(model, torch.arange(4), seed=0, packed=packed)
         found.append(counter.get_total_flops())
     assert found[0] == found[1]
+
+
+def test_a_compiled_job_is_compiled_although_its_operations_are_counted(monkeypatch):
+    "What PyTorch runs first under its counter it never compiles: the rows would lie."
+    from larp_edu.benchmark import SIZES, JobSettings, time_job
+
+    compiler, counter = torch.compile, torch._dynamo.testing.CompileCounter()
+    monkeypatch.setattr(torch, 'compile', lambda f, **kw: compiler(f, backend=counter))
+    torch._dynamo.reset()
+    assert SIZES['toy'].clips
+    for job in ('tokenizer step', 'generator step', 'encode'):
+        before = counter.frame_count
+        row = time_job(job, 'toy', 1, JobSettings(compiled=True))
+        assert counter.frame_count > before and row['compiled'], job
+        assert row['flops'] == time_job(job, 'toy', 1)['flops'] > 0
+
+
+# ---- the command for a GPU
+
+
+def test_the_command_for_a_gpu_works_in_small(tmp_path):
+    "A row and a check on a CPU; without a GPU it refuses, and a tiny run never overwrites results."
+    out = tmp_path / 'speed.json'
+
+    def command(*words):
+        words = [sys.executable, str(ROOT / 'tools/bench_gpu.py'), *words]
+        env = dict(os.environ, PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES='')
+        return subprocess.run(words, env=env, capture_output=True, text=True)
+
+    assert command().stderr.startswith('there is no GPU here')
+    assert 'give another --out' in command('--device', 'cpu', '--tiny').stderr
+    some = '--only', 'encode', 'sampling'
+    done = command('--device', 'cpu', '--tiny', '--out', str(out), *some)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text())
+    assert result['not_run'] == [] and result['checks']['sampling']['alike'] == 1
+    (row,) = result['rows']
+    assert (row['job'], row['size'], row['compiled']) == ('encode', 'toy', False)
+    assert row['seconds'] > 0 and row['share_of_peak'] > 0 and result['bandwidth'] > 0
