@@ -29,6 +29,7 @@ def avi(path, clip):
         stream.pix_fmt = 'yuv420p'
         stream.bit_rate = 400_000
         stream.gop_size = 12
+        stream.codec_context.thread_count = 1
         for frame in (255 * clip.permute(1, 2, 3, 0)).byte().numpy():
             picture = av.VideoFrame.from_ndarray(frame, format='rgb24')
             out.mux(stream.encode(picture.reformat(64, 48)))

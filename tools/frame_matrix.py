@@ -19,7 +19,8 @@ from larp_edu import video
 
 ROOT = Path(__file__).resolve().parent.parent
 HEIGHT, WIDTH = 64, 160
-av.logging.set_level(av.logging.PANIC)
+# No messages, and no threads of an encoder that wait for Python to hear one.
+av.logging.set_level(None)
 
 
 # ---- films to read
@@ -65,6 +66,7 @@ def add_stream(
     stream.height, stream.width = size
     stream.pix_fmt = pix_fmt
     stream.codec_context.gop_size = gop
+    stream.codec_context.thread_count = 1  # the pictures are too small to share out
     if between:
         stream.codec_context.max_b_frames = between
     options = options or {}
