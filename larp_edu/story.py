@@ -134,6 +134,7 @@ def fit_tokenizer(
     folder: str | Path | None = None,  # log and checkpoints; a run found there goes on
     seed: int = 0,
     kind: Callable[[TokenizerConfig], LARPTokenizer] = LARPTokenizer,  # what to train
+    watch: Callable | None = None,  # called with the tokenizer so far and the log after each row
 ) -> tuple[Trainer, list[dict]]:  # `trainer.result` is the tokenizer; rows of the log
     "Train the tokenizer of a recipe."
     torch.manual_seed(seed)
@@ -161,6 +162,7 @@ def fit_tokenizer(
         evaluate,
         evaluate_every=250,
         name='tokenizer',
+        watch=watch and (lambda rows: watch(trainer.result, rows)),
     )
     return trainer, trainer.fit()
 
@@ -173,6 +175,7 @@ def fit_generator(
     codes: int,  # of the tokenizer
     folder: str | Path | None = None,  # log and checkpoints; a run found there goes on
     seed: int = 0,
+    watch: Callable | None = None,  # called with the generator so far and the log after each row
 ) -> tuple[Trainer, list[dict]]:  # `trainer.result` is the generator; rows of the log
     "Train a class-conditional generator on cached tokens."
     torch.manual_seed(seed + 1)
@@ -201,6 +204,7 @@ def fit_generator(
         ),
         folder,
         name='generator',
+        watch=watch and (lambda rows: watch(trainer.result, rows)),
     )
     return trainer, trainer.fit()
 
@@ -213,15 +217,21 @@ def fit_pair(
     folder: Path,  # each of the two trainings gets a folder below it
     seed: int,
     kind: Callable[[TokenizerConfig], LARPTokenizer] = LARPTokenizer,
+    # called after each row of a log with the tokenizer, the generator (None before its time), and
+    # both logs; it must leave models and torch's random numbers as they are
+    watch: Callable | None = None,
 ) -> tuple[LARPTokenizer, ARTransformer, tuple[list[dict], list[dict]]]:  # the pair and its logs
     "Train a tokenizer, encode clips with it, and train a generator on their tokens."
-    trainer, tok_history = fit_tokenizer(
-        recipe, train, held_out, folder / f'tokenizer-seed{seed}', seed, kind
-    )
+    watch_tok = watch and (lambda tok, rows: watch(tok, None, (rows, [])))
+    place = folder / f'tokenizer-seed{seed}'
+    trainer, tok_history = fit_tokenizer(recipe, train, held_out, place, seed, kind, watch_tok)
     tok = trainer.result
     tokens, labels = tokenize(tok, in_order(train, 64, recipe.clips))
+    watch_gen = watch and (lambda gen, rows: watch(tok, gen, (tok_history, rows)))
+    place = folder / f'generator-seed{seed}'
+    codes = tok.config.codes
     trainer, gen_history = fit_generator(
-        recipe, tokens, labels, classes, tok.config.codes, folder / f'generator-seed{seed}', seed
+        recipe, tokens, labels, classes, codes, place, seed, watch_gen
     )
     return tok, trainer.result, (tok_history, gen_history)
 
