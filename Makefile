@@ -1,5 +1,5 @@
-# make demo       train a small LARP from scratch on a CPU and look at it: runs/demo/index.html
-#                 (make demo DATA=folder/of/clips SEED=1)
+# make demo       train a small LARP from scratch on a CPU and look at it: runs/demo/index.html is there
+#                 after seconds and follows the run (make demo DATA=folder/of/clips SEED=1)
 # make test       every check that CI makes
 # make lab        open JupyterLab on the index
 # make app        six panels with sliders in the browser, without code

@@ -26,13 +26,14 @@ class Demo:
     out: Path | None = None  # folder for results (default: runs/demo, or runs/NAME for data NAME)
     data: Path | None = None  # folder of videos instead of ShapeWorld; sub-folders are classes
     seed: int = 0  # of weights, batches and samples
+    browser: bool = True  # open the page, if there is a screen
 
     def run(self) -> None:
         "Run it; a run found in `out` goes on where it stopped."
         from larp_edu.demo import run_demo
 
         name = self.data.resolve().name if self.data else 'demo'
-        run_demo(self.out or Path('runs') / name, self.seed, self.data)
+        run_demo(self.out or Path('runs') / name, self.seed, self.data, browser=self.browser)
 
 # %% ../nbs/49_cli.ipynb #6bda12af
 @dataclass

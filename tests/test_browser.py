@@ -16,12 +16,14 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
 from larp_edu.clips import to_uint8
+from larp_edu.demo import LivePage
 from larp_edu.explore import render_count, render_generation, render_mix
 from larp_edu.explore import render_temperature, render_token
 from larp_edu.files import asset
@@ -29,6 +31,7 @@ from larp_edu.generator import ARTransformer
 from larp_edu.metrics import psnr
 from larp_edu.nested import NestedTokenizer
 from larp_edu.sampling import generate
+from larp_edu.story import PairRecipe
 from larp_edu.tokenizer import LARPTokenizer, tokenizer_presets
 from larp_edu.video import write_video
 from larp_edu.widgets import Slider, example_clips, films_html, read_clip
@@ -624,6 +627,53 @@ def test_app(browser, models, tmp_path):
             p.wait_line('broken.mp4: not a video')
             p.move('tokens of the first', 'ArrowRight')
         page.close()
+
+
+# ---- the page of the demo
+
+
+def demo_page(folder):
+    "The page of a run that has begun, with a film of real clips for a narrow screen."
+    recipe = asdict(PairRecipe(tokenizer_steps=100, generator_steps=100, clips=64))
+    report = dict(recipe=recipe, data='ShapeWorld', seed=0, hardware={}, notes=[], tiers={})
+    live = LivePage(folder, report | dict(baselines={}), 0)
+    clips = example_clips(tokenizer_presets['toy'])
+    real = torch.cat([clip.video for clip in clips])
+    live.choose(real, torch.arange(len(clips)), [clip.name for clip in clips])
+    live.preview('scratch', 'Real clips.')
+    live.rows = [dict(step=k, seconds=k, l2=1 / k, psnr=15 + k / 9) for k in (10, 20, 30)], []
+    live.write(0)
+    return live
+
+
+def test_the_page_of_the_demo_follows_a_run(browser, tmp_path):
+    """On a telephone nothing is cut off, in light and dark; the page loads itself again.
+
+    The reader stays where he is on it. When the run is over, the page stays as it is."""
+    live = demo_page(tmp_path)
+    for scheme in ('light', 'dark'):
+        page = browser.new_page(viewport=dict(width=420, height=800), color_scheme=scheme)
+        page.set_default_timeout(120_000)
+        page.goto((tmp_path / 'index.html').as_uri())
+        assert page.evaluate('document.documentElement.scrollWidth') <= 420
+        assert page.locator('figure img').evaluate('image => image.naturalWidth') == 96
+        contrast = page.locator('body').evaluate(CONTRAST)
+        assert min(contrast.values()) >= 4.5, contrast
+        page.screenshot(path=shot(f'demo-{scheme}'), full_page=True)
+        if scheme == 'light':
+            page.close()
+    page.evaluate('scrollTo(0, 700)')
+    before = page.locator('figure img').bounding_box()['y']
+    live.write(1, step=30, steps=100, seconds=70.0)
+    page.get_by_text('Step 30 of 100').wait_for()
+    # a new line above the film may move it by its own height
+    assert abs(page.locator('figure img').bounding_box()['y'] - before) < 120
+    assert page.evaluate('scrollY') >= 700
+    live.stop()
+    page.get_by_text('The run was stopped').wait_for()
+    assert not page.locator('script').count()
+    assert page.evaluate('scrollY') > 0
+    page.close()
 
 
 # ---- the site

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 import av
 import numpy as np
@@ -608,11 +608,11 @@ def test_odd_names_in_pictures_and_pages(tmp_path, name):
     "Report 23: after a training, the report must not fail for a name."
     clips = torch.rand(1, 3, 8, 16, 16)
     label = torch.tensor([0])
-    write_pictures(tmp_path, 'scratch', [name], clips, label, clips, clips, label)
+    film = write_pictures(tmp_path, 'scratch', [name], clips, label, clips, clips, label)
     assert (tmp_path / 'scratch.png').stat().st_size
     report = dict(data=name, seed=0, hardware={}, minutes=0.0, training_minutes=0.0)
-    report |= dict(notes=[f'Not readable: {name}'], baselines={})
-    tier = dict(measured={}, recipe='', curves=False, criteria=[])
+    report |= dict(notes=[f'Not readable: {name}'], baselines={}, recipe=asdict(OWN_CLIPS))
+    tier = dict(measured={}, recipe='', film=film, criteria=[])
     write_page(report | dict(tiers=dict(scratch=tier)), tmp_path)
     page = (tmp_path / 'index.html').read_text(encoding='utf-8')
     assert name.split('<')[0].split('"')[0].split("'")[0].split('\udce9')[0] in page
