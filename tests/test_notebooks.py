@@ -10,9 +10,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / 'tools'))
-from notebooks import golden
-
 NBS = sorted((ROOT / 'nbs').glob('[!_.]*.ipynb'))
 
 
@@ -74,17 +71,4 @@ def run(server, nb, flags, said):
 
 @pytest.mark.parametrize('nb', NBS, ids=lambda p: p.stem)
 def test_notebook(server, nb, tmp_path):
-    flags = f'{os.environ.get("NB_FLAGS", "")} {"golden" if golden().is_dir() else ""}'
-    run(server, nb, flags.strip(), tmp_path / 'said.txt')
-
-
-def test_golden_files():
-    if golden().is_dir():
-        return
-    missing = (
-        f'no golden files at {golden()} (LARP_GOLDEN names another folder): '
-        'the parity cells of page 41_pretrained did not run'
-    )
-    if os.environ.get('LARP_REQUIRE_GOLDEN'):
-        pytest.fail(missing)
-    pytest.skip(missing)
+    run(server, nb, os.environ.get('NB_FLAGS', ''), tmp_path / 'said.txt')

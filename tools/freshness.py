@@ -15,6 +15,7 @@ from pathlib import Path
 
 PACKAGE = 'larp_edu'
 FILES = (f'{PACKAGE}/assets/*', 'results/*.json', 'images/*')
+WHOLE = 'reference'  # a page that names this folder depends on every file in it
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -298,7 +299,10 @@ def page_hash(root, nb, cells):
 
 
 def files_named(root, text):
-    "(name, checksum) of the assets, results and pictures whose stem is a word of `text`."
+    "(name, checksum) of assets, results and pictures whose stem is a word of `text`, and of WHOLE."
+    if f'../{WHOLE}' in text:
+        for path in sorted((root / WHOLE).iterdir()):
+            yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
     for pattern in FILES:
         for path in sorted(root.glob(pattern)):
             if path.is_file() and re.search(rf'(?<!\w){re.escape(path.stem)}(?!\w)', text):

@@ -16,7 +16,7 @@ import notebooks
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # a first word that nbdev would take for an order
 ORDERS = 'default_exp echo eval exec_doc export exporti exports hide include output'.split()
-FLAGS = 'notest slow cuda golden'.split()
+FLAGS = 'notest slow cuda'.split()
 
 
 def pages():

@@ -5,8 +5,8 @@
     python tools/notebooks.py check                                what is wrong with the outputs
 
 `run` stores in the notebook's metadata, under `larp_edu`, a hash of all the code that made its
-outputs (tools/freshness.py), and the run time in seconds. Cells flagged `golden` run when the
-golden files are there. `check` computes the hash again: if it differs, the outputs are stale.
+outputs (tools/freshness.py), and the run time in seconds. `check`
+computes the hash again: if it differs, the outputs are stale.
 """
 
 import argparse
@@ -24,11 +24,6 @@ import freshness
 ROOT = Path(__file__).resolve().parents[1]
 CAP = 1_000_000  # bytes a notebook
 TIMEOUT = 900  # seconds a notebook
-
-
-def golden():
-    "The stored outputs of the public implementation, for page 41; not part of the repository."
-    return Path(os.environ.get('LARP_GOLDEN') or ROOT.parent / 'shared/golden')
 
 
 def notebooks():
@@ -193,8 +188,6 @@ def run_all(starts, flags):
     todo = [p for p in notebooks() if not starts or any(p.name.startswith(s) for s in starts)]
     if not todo:
         sys.exit(f'no notebook in nbs/ starts with {" or ".join(starts) or "anything"}')
-    if golden().is_dir():
-        flags += ' golden'
     os.environ.pop('IN_TEST', None)
     os.environ.update(PYTHONPATH=str(ROOT), PYDEVD_DISABLE_FILE_VALIDATION='1')
     nbdev('nbdev_export')
