@@ -187,6 +187,15 @@ def write_index(path):
     path.write_text(json.dumps(index), encoding='utf-8')
 
 
+def site_page(path):
+    "A page as the site shows it: a cell that is folded in Jupyter is folded here."
+    page = json.loads(path.read_text(encoding='utf-8'))
+    for cell in page['cells']:
+        if cell['metadata'].get('jupyter', {}).get('source_hidden'):
+            cell['metadata']['tags'] = ['hide-input']
+    return json.dumps(page)
+
+
 def write_sources(folder):
     "Write all that Sphinx reads."
     (folder / 'api').mkdir(parents=True)
@@ -196,7 +205,7 @@ def write_sources(folder):
     for name in PROJECT:
         shutil.copy(ROOT / f'{name}.md', folder)
     for path in notebooks():
-        shutil.copy(path, folder / 'nbs')
+        (folder / 'nbs' / path.name).write_text(site_page(path), encoding='utf-8')
     write_index(folder / 'index.ipynb')
     texts = {'slider': slider_page(), 'names': names_page(), 'api/index': api_index()}
     texts |= {f'api/{module}': api_page(module) for module in modules()}
