@@ -1,6 +1,7 @@
 """Run every notebook as nbdev_test does: one test and one clean process each.
 
-NB_FLAGS='slow' also runs cells flagged so."""
+NB_FLAGS='slow' also runs cells flagged so. A page with exercises runs as a copy with one cell more,
+which tries them."""
 
 import json
 import os
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / 'tools'))
+from exercises import exercises
+
+ENV = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tools')]))
 NBS = sorted((ROOT / 'nbs').glob('[!_.]*.ipynb'))
 
 
@@ -19,6 +24,22 @@ def test_there_are_notebooks():
 
 def test_index_is_among_them():
     assert (ROOT / 'nbs/index.ipynb').resolve() == ROOT / 'index.ipynb'
+
+
+def with_exercises(nb, folder):
+    "A copy of a page with a last cell that tries its exercises; a page without any, as it is."
+    if not exercises(nb):
+        return nb
+    page = json.loads(nb.read_text(encoding='utf-8'))
+    text = f'from exercises import try_page\n\ntry_page(globals(), {str(nb)!r})'
+    cell = dict(cell_type='code', id='try', metadata={}, execution_count=None, outputs=[])
+    page['cells'].append(cell | dict(source=text))
+    for beside in ('images', 'results'):
+        (folder / beside).symlink_to(ROOT / beside)
+    copy = folder / 'nbs' / nb.name
+    copy.parent.mkdir()
+    copy.write_text(json.dumps(page), encoding='utf-8')
+    return copy
 
 
 # A process that has imported what nearly every page imports, and nothing of larp_edu. It forks for
@@ -48,7 +69,8 @@ def server():
         yield None
         return
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with subprocess.Popen([sys.executable, '-c', SERVER], cwd=ROOT, **pipes) as process:
+    command = [sys.executable, '-c', SERVER]
+    with subprocess.Popen(command, cwd=ROOT, env=ENV, **pipes) as process:
         yield process
 
 
@@ -62,7 +84,7 @@ def run(server, nb, flags, said):
     else:
         command = [Path(sys.executable).with_name('nbdev_test'), '--path', nb, '--flags', flags]
         with open(said, 'w') as out:
-            done = subprocess.run(command, cwd=ROOT, stdout=out, stderr=out, timeout=900)
+            done = subprocess.run(command, cwd=ROOT, env=ENV, stdout=out, stderr=out, timeout=900)
         status = done.returncode
     # It also exits with 0 when it found nothing to run, so look for the word.
     text = said.read_text()
@@ -71,4 +93,5 @@ def run(server, nb, flags, said):
 
 @pytest.mark.parametrize('nb', NBS, ids=lambda p: p.stem)
 def test_notebook(server, nb, tmp_path):
-    run(server, nb, os.environ.get('NB_FLAGS', ''), tmp_path / 'said.txt')
+    page = with_exercises(nb, tmp_path)
+    run(server, page, os.environ.get('NB_FLAGS', ''), tmp_path / 'said.txt')
