@@ -173,6 +173,22 @@ def toctree(caption, pages):
     return f'```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{listed}\n```\n'
 
 
+def without_badges(text):
+    "Prose without pictures of other servers: the states of tests and site, on the front page."
+    lines = text.splitlines(keepends=True)
+    return ''.join(line for line in lines if 'badge.svg' not in line)
+
+
+def copy_page(path, folder):
+    "A page as the site shows it: without the code that only Colab needs; folded code is folded."
+    nb = json.loads(path.read_text(encoding='utf-8'))
+    nb['cells'] = [cell for cell in nb['cells'] if cell.get('id') != 'colab']
+    for cell in nb['cells']:
+        if cell['metadata'].get('jupyter', {}).get('source_hidden'):
+            cell['metadata']['tags'] = ['hide-input']
+    (folder / path.name).write_text(json.dumps(nb), encoding='utf-8')
+
+
 def write_index(path):
     "The index with the tree of all pages: a slider, five parts, the package."
     trees = [toctree('Play', ['slider'])]
@@ -182,18 +198,12 @@ def write_index(path):
     trees.append(toctree('Package', ['names', 'api/index']))
     trees.append(toctree('Project', PROJECT))
     index = json.loads((ROOT / 'index.ipynb').read_text(encoding='utf-8'))
+    for cell in index['cells']:
+        if cell['cell_type'] == 'markdown':
+            cell['source'] = without_badges(''.join(cell['source']))
     cell = dict(cell_type='markdown', id='toctree', metadata={}, source='\n'.join(trees))
     index['cells'].append(cell)
     path.write_text(json.dumps(index), encoding='utf-8')
-
-
-def site_page(path):
-    "A page as the site shows it: a cell that is folded in Jupyter is folded here."
-    page = json.loads(path.read_text(encoding='utf-8'))
-    for cell in page['cells']:
-        if cell['metadata'].get('jupyter', {}).get('source_hidden'):
-            cell['metadata']['tags'] = ['hide-input']
-    return json.dumps(page)
 
 
 def write_sources(folder):
@@ -205,7 +215,7 @@ def write_sources(folder):
     for name in PROJECT:
         shutil.copy(ROOT / f'{name}.md', folder)
     for path in notebooks():
-        (folder / 'nbs' / path.name).write_text(site_page(path), encoding='utf-8')
+        copy_page(path, folder / 'nbs')
     write_index(folder / 'index.ipynb')
     texts = {'slider': slider_page(), 'names': names_page(), 'api/index': api_index()}
     texts |= {f'api/{module}': api_page(module) for module in modules()}
