@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'tools'))
+import badges
 import check
 import layout
 import notebooks
@@ -69,6 +70,7 @@ OTHER = """#| export
 def triple(x: int) -> int:
     "Three times x."
     return 3 * x"""
+TIME = '**Time and hardware.** This page: half a second on 1.5 cores; no GPU.'
 USE = "from larp_edu.first import double\n\ndouble(2), 'weights'"
 
 
@@ -84,12 +86,12 @@ def made(tmp_path_factory):
     (path / 'nbs/index.ipynb').symlink_to('../index.ipynb')
     write(
         path / 'nbs/00_first.ipynb',
-        prose('p', '# First'),
+        prose('p', f'# First\n\n{TIME}'),
         code('d', '#| default_exp first'),
         code('e', EXPORT),
         code('o', OTHER),
     )
-    write(path / 'nbs/01_second.ipynb', prose('p', '# Second'), code('a', USE, PNG))
+    write(path / 'nbs/01_second.ipynb', prose('p', f'# Second\n\n{TIME}'), code('a', USE, PNG))
     write(
         path / 'index.ipynb',
         prose('p', '# Title'),
@@ -98,6 +100,7 @@ def made(tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(notebooks, 'ROOT', path)
+        badges.write()
         notebooks.nbdev('nbdev_export')
         for p in notebooks.notebooks():
             stamp(p)
@@ -196,7 +199,7 @@ def test_layout(repo, cell, problem):
 
 def test_upward_import(repo):
     write(repo / 'nbs/00_early.ipynb', code('i', 'from larp_edu.second import f'))
-    assert check.rules() == ['imports: 00_early.ipynb, cell 1: imports 01_second']
+    assert layout.imports() == ['00_early.ipynb, cell 1: imports 01_second']
 
 
 def test_front_door(repo):
@@ -389,3 +392,68 @@ def test_d(): open('README.md', 'w').close()
         'FAILED: export, style, tests, tree: 5 of 9 checks passed, '
         '2 tests passed, 1 failed, 1 skipped'
     )
+
+
+# ---- badges
+
+
+def colab_cell(repo):
+    nb = notebooks.read(repo / 'nbs/01_second.ipynb')
+    return next(notebooks.source(cell) for cell in nb['cells'] if cell['id'] == 'colab')
+
+
+def test_badges_say_what_the_page_and_the_settings_say(repo):
+    nb = notebooks.read(repo / 'nbs/01_second.ipynb')
+    assert [cell['id'] for cell in nb['cells']] == ['p', 'badges', 'colab', 'a']
+    line = notebooks.source(nb['cells'][1])
+    assert 'larp-edu/larp_edu/blob/main/nbs/01_second.ipynb' in line
+    assert '![Time and hardware: Half a second on 1.5 cores]' in line
+    svg = (repo / 'images/badges/01_second.svg').read_text()
+    assert '<title>time: Half a second on 1.5 cores</title>' in svg
+    assert badges.write() == []
+
+
+@pytest.mark.parametrize(
+    'file, old, new, found',
+    [
+        ('nbs/01_second.ipynb', 'half a second', 'two hours', 'the cell badges is out of step'),
+        ('nbs/01_second.ipynb', '/content/larp_edu', '/content', 'the cell colab is out of step'),
+        ('nbs/01_second.ipynb', 'Time and hardware.', 'Time.', 'no line that begins with'),
+        ('nbs/01_second.ipynb', '"id": "badges"', '"id": "b"', 'cell 2 is not the cell badges'),
+        ('images/badges/colab.svg', 'Colab', 'colab', 'colab.svg: out of step'),
+        ('settings.ini', 'user = larp-edu', 'user = us', 'the cell badges is out of step'),
+    ],
+)
+def test_badges_out_of_step_are_found_and_mended(repo, file, old, new, found):
+    replace(repo / file, old, new)
+    assert any(found in problem for problem in layout.badges())
+    if 'no line' not in found:
+        assert badges.write() and layout.badges() == []
+
+
+def test_a_badge_of_no_page_is_found(repo):
+    (repo / 'images/badges/07_gone.svg').touch()
+    assert layout.badges() == ['images/badges/07_gone.svg: of no page']
+
+
+def test_the_cell_for_colab_makes_no_page_stale(repo):
+    nb = notebooks.read(repo / 'nbs/01_second.ipynb')
+    before = notebooks.code_hash(nb)
+    nb['cells'] = [cell for cell in nb['cells'] if cell['id'] != 'colab']
+    assert notebooks.code_hash(nb) == before
+
+
+@pytest.mark.parametrize('in_colab', [False, True])
+def test_only_colab_installs(repo, monkeypatch, in_colab):
+    ran, moved = [], []
+    monkeypatch.setattr('subprocess.run', lambda words, check: ran.append(words))
+    monkeypatch.setattr('os.chdir', moved.append)
+    monkeypatch.delitem(sys.modules, 'google.colab', raising=False)
+    if in_colab:
+        monkeypatch.setitem(sys.modules, 'google.colab', object())
+    exec(colab_cell(repo), {})
+    if not in_colab:
+        assert not ran and not moved
+        return
+    assert ran[0][:2] == ['git', 'clone'] and 'https://github.com/larp-edu/larp_edu' in ran[0]
+    assert ran[1][1:4] == ['-m', 'pip', 'install'] and moved == ['/content/larp_edu/nbs']

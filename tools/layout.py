@@ -4,13 +4,15 @@
 
 Page `12_patchwise.ipynb` exports module `patchwise`; a page imports from pages with smaller
 numbers only; no name is exported twice; every exported name has a docstring and every argument a
-type; links in prose lead somewhere; the front door `larp_edu/__init__.py` names things that exist.
+type; links in prose lead somewhere; the front door `larp_edu/__init__.py` names things that exist;
+pages of parts 0 to 3 have their badges.
 """
 
 import ast
 import re
 import sys
 from urllib.parse import unquote
+import badges as page_badges
 import notebooks
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -183,7 +185,12 @@ def named(node):
     return isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_HOMES'
 
 
-RULES = {f.__name__: f for f in (names, imports, documented, links, directives, front_door)}
+def badges():
+    "Badges and the cell for Colab are there, and say what the pages and settings.ini say."
+    return page_badges.problems()
+
+
+RULES = {f.__name__: f for f in (names, imports, documented, links, directives, front_door, badges)}
 
 
 def main():
