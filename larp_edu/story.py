@@ -114,7 +114,9 @@ class PairRecipe:
 
 # %% ../nbs/24_story.ipynb #c24a000a
 # What `make demo` trains from scratch.
-SCRATCH = PairRecipe(tokenizer_steps=2600, generator_steps=850, clips=16_000, generator_batch=64)
+SCRATCH = PairRecipe(
+    tokenizer_steps=2800, generator_steps=700, clips=16_000, generator_batch=64, warm_steps=900
+)
 # What the tokenizer and the generator in the package were trained with.
 SHIPPED = PairRecipe(tokenizer_steps=16_000, generator_steps=2500, clips=30_000)
 # What `make demo DATA=folder` trains, on a few videos of your own.
