@@ -9,7 +9,7 @@ from torch import nn
 from larp_edu.holistic import Decoder, Encoder
 from larp_edu.losses import Discriminator, FrameNet, PerceptualLoss
 from larp_edu.objective import Critic, LossWeights, TokenizerLoss
-from larp_edu.optim import orthogonalize
+from larp_edu.optim import Muon, orthogonalize
 from larp_edu.quantize import draw_softmax
 from larp_edu.tokenizer import LARPTokenizer, TokenizerConfig
 from larp_edu.trainer import TrainConfig, Trainer
@@ -85,6 +85,30 @@ def test_rounds_of_muon_on_squares_are_the_formula(shape, noise):
         a = y @ y.T
         y = 3.4445 * y + (-4.7750 * a + 2.0315 * a @ a) @ y
     assert (orthogonalize(x) - y).abs().max() < 1e-3 * y.abs().max()
+
+
+def test_muon_moves_each_matrix_of_a_stack_as_if_it_were_alone():
+    "Two shapes, very different sizes, and a matrix without gradient."
+    torch.manual_seed(0)
+    weights = [
+        scale * torch.randn(shape) for scale in (0.01, 1, 100) for shape in ((8, 16), (16, 8))
+    ]
+    grads = [scale * torch.randn_like(w) for scale, w in zip((1, 100, 0.01, 1, 10, 0.1), weights)]
+
+    def moved(which):
+        parameters = [torch.nn.Parameter(weights[i].clone()) for i in which]
+        optimizer = Muon(
+            [*parameters, torch.nn.Parameter(torch.ones(8, 16))], 0.1, weight_decay=0.1
+        )
+        for _ in range(3):
+            for i, p in zip(which, parameters):
+                p.grad = grads[i].clone()
+            optimizer.step()
+        return [p.detach() for p in parameters]
+
+    together = moved(range(6))
+    for i, w in enumerate(together):
+        torch.testing.assert_close(w, moved([i])[0])
 
 
 def chi_square(counts, p):
