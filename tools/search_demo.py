@@ -4,7 +4,7 @@
 
 First tokenizers, each trained for about as many processor seconds; then, on the tokens of `base`,
 generators. Every training has one thread and a process of its own, `--jobs` of them side by side.
-The seed is one that no demo is reported with. What the file holds already is not trained again.
+The seed is one that no demo is reported with. What the folder `--out` has is not trained again.
 """
 
 import argparse
