@@ -41,6 +41,14 @@ def test_containers(container, tmp_path):
     assert tried
 
 
+@pytest.mark.skipif(not hasattr(os, 'sched_getscheduler'), reason='for Linux')
+def test_writing_a_film_leaves_the_priority_alone(tmp_path):
+    "Else a browser that this process starts later is real-time, and lets nothing else run."
+    before = os.sched_getscheduler(0)
+    matrix.film(tmp_path / 'film.mkv', n=2, **matrix.CODECS['AV1'])
+    assert os.sched_getscheduler(0) == before
+
+
 REFUSED = {
     'cut off, table in front': 'cut off',
     'cut off, AVI': 'cut off',

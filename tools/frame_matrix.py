@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import datetime
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +20,6 @@ from larp_edu import video
 
 ROOT = Path(__file__).resolve().parent.parent
 HEIGHT, WIDTH = 64, 160
-# No messages, and no threads of an encoder that wait for Python to hear one.
-av.logging.set_level(None)
 
 
 # ---- films to read
@@ -54,9 +53,25 @@ def film(
     **options,  # of the codec
 ):
     "Write n numbered pictures as a video file."
-    with av.open(f'file:{path}', 'w', options=container or {}) as out:
+    with kept_priority(), av.open(f'file:{path}', 'w', options=container or {}) as out:
         stream = add_stream(out, codec, pix_fmt, between, gop, rate, size, options)
         add_pictures(out, stream, n, times)
+
+
+@contextlib.contextmanager
+def kept_priority():
+    """Put the priority of this thread back at the end.
+
+    For root, the encoder of AV1 makes it real-time and leaves it so. Then this process and all that
+    it starts let no other process run."""
+    if not hasattr(os, 'sched_getscheduler'):
+        yield  # not Linux
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def add_stream(
