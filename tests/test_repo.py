@@ -394,6 +394,22 @@ def test_d(): open('README.md', 'w').close()
     )
 
 
+def test_a_test_that_hangs_fails_and_the_others_run(repo, capfd, monkeypatch):
+    (repo / 'tests').mkdir()
+    (repo / 'tests/test_it.py').write_text("""
+import time
+def test_a(): pass
+def test_b(): time.sleep(300)
+def test_c(): pass
+def test_d(): pass
+""")
+    monkeypatch.setattr(check, 'LONGEST', 3)
+    assert check.main()
+    said = capfd.readouterr()
+    assert said.out.splitlines()[-1].endswith('3 tests passed, 1 failed, 0 skipped')
+    assert 'in test_b' in said.err  # where it hung
+
+
 # ---- badges
 
 

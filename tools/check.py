@@ -30,6 +30,7 @@ TREE = [
 ]
 LINTED = ['nbs', 'tools', 'tests', 'setup.py', 'larp_edu']
 FORMATTED = LINTED[:-1]  # modules are laid out as their notebooks are
+LONGEST = 900  # seconds; a test that takes longer hangs: it prints its stack, and fails
 
 
 def snapshot(patterns):
@@ -116,6 +117,7 @@ def tests():
     with tempfile.TemporaryDirectory() as tmp:
         xml = Path(tmp) / 'tests.xml'
         options = '-q -rs -n 2 --dist worksteal --durations 5 -p no:cacheprovider'.split()
+        options += ['-o', f'faulthandler_timeout={LONGEST}', '-o', 'faulthandler_exit_on_timeout=1']
         status = subprocess.run(
             [sys.executable, '-m', 'pytest', 'tests', *options, f'--junitxml={xml}'],
             cwd=notebooks.ROOT,
