@@ -17,8 +17,6 @@ import torch.distributed as dist
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 # %% ../nbs/07_distributed.ipynb #9649407p
 def processes() -> Any:  # accelerate's `PartialState`
@@ -92,6 +90,8 @@ def shard_model(
     """Cut the weights of a model into slices, one per process (PyTorch's `fully_shard`); in place.
 
     Every process calls it, after `torch.distributed` has been set up."""
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method  # half a second
+
     mesh = init_device_mesh(device_type, (dist.get_world_size(),))
     for part in model.modules():
         if isinstance(part, blocks):
@@ -102,13 +102,20 @@ def shard_model(
             register_fsdp_forward_method(model, name)
 
 # %% ../nbs/07_distributed.ipynb #81afb5ed
+def _is_slice(tensor):
+    "Whether it is a `DTensor`, a class whose import takes half a second."
+    return hasattr(tensor, 'full_tensor')
+
+
 def unsharded(tensor: Tensor) -> Tensor:
     "The full tensor of a slice, on every process (all must call it); other tensors as they are."
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _is_slice(tensor) else tensor
 
 
 def shard_like(tensor: Tensor, old: Tensor) -> Tensor:
     "A full tensor, cut up as `old` is."
-    if not isinstance(old, DTensor):
+    if not _is_slice(old):
         return tensor
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(tensor.to(old.device), old.device_mesh, old.placements)

@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
-import matplotlib.pyplot as plt
+from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,6 +37,9 @@ from .datasets import open_parts
 from .recipes import GeneratorRecipe, TokenizerRecipe
 from .token_cache import Tokens, cache_tokens
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # %% ../nbs/46_train.ipynb #6ef95ad5
 def save_sheet(
     folder: str | Path | None,  # None: nothing is saved
@@ -48,6 +50,8 @@ def save_sheet(
     "A contact sheet of clips as folder/sheets/step-NNNNNNNN.png, written by the main process."
     if not (folder and processes().is_main_process):
         return
+    import matplotlib.pyplot as plt
+
     figure = contact_sheet(clips, labels=labels, cell=0.8)
     png = io.BytesIO()
     figure.savefig(png, dpi=100, format='png')
@@ -68,8 +72,10 @@ class LivePlot:
         self.last = 0.0
         self.handle = None
 
-    def figure(self, history: list[dict]) -> plt.Figure:
+    def figure(self, history: list[dict]) -> 'Figure':
         "The curves of a history, rows with a `step`, as a new figure."
+        import matplotlib.pyplot as plt
+
         fig, axes = plt.subplots(
             1,
             len(self.keys),

@@ -46,7 +46,7 @@ def with_exercises(nb, folder):
 # each page, which saves the page the seconds that these imports take.
 SERVER = """
 import json, os, signal, sys
-import matplotlib.pyplot, torch, torch._dynamo, torch.distributed.fsdp
+import matplotlib.pyplot, torch, torch._dynamo
 from nbdev.test import nbdev_test
 
 for line in sys.stdin:
