@@ -7,8 +7,9 @@ variables, and docstrings and the text of errors and warnings, unless the page s
 """
 
 import ast
-import copy
 import hashlib
+import inspect
+import pickle
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -131,7 +132,28 @@ def shape(node):
 
 def normal(node, shown=''):
     "What matters of one statement."
-    return shape(rename_locals(Strip(shown).visit(copy.deepcopy(node))))
+    return stripped(node, '\n'.join(text for text in texts_of(node) if text in shown))
+
+
+@lru_cache(None)
+def texts_of(node):
+    "The strings in a statement, and their first lines: what of it a page may show."
+    parts = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
+    texts = [text for text in parts if isinstance(text, str)]
+    return [t for text in texts for t in (text.strip(), *inspect.cleandoc(text).splitlines()[:1])]
+
+
+@lru_cache(None)
+def stripped(node, shown):
+    "A statement as `shape` gives it, without what does not matter; a page shows the text `shown`."
+    copy = pickle.loads(pickle.dumps(node))  # several times as fast as copy.deepcopy
+    return shape(rename_locals(Strip(shown).visit(copy)))
+
+
+@lru_cache(None)
+def unparsed(node):
+    "The text of a statement."
+    return ast.unparse(node)
 
 
 def normal_cell(text, shown=''):
@@ -294,8 +316,13 @@ def page_hash(root, nb, cells):
     texts = list(cells)
     for key in sorted(reached, key=str):
         code.append((key, tuple(normal(node, shown) for node in reached[key])))
-        texts += [ast.unparse(node) for node in reached[key]]
+        texts += [unparsed(node) for node in reached[key]]
     return digest([*code, *files_named(Path(root), '\n'.join(texts))])
+
+
+def is_word(name, text):
+    "Whether a name stands in a text, and not as a part of a longer one."
+    return name in text and re.search(rf'(?<!\w){re.escape(name)}(?!\w)', text)
 
 
 def files_named(root, text):
@@ -305,5 +332,5 @@ def files_named(root, text):
             yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
     for pattern in FILES:
         for path in sorted(root.glob(pattern)):
-            if path.is_file() and re.search(rf'(?<!\w){re.escape(path.stem)}(?!\w)', text):
+            if path.is_file() and is_word(path.stem, text):
                 yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
