@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['HELD_OUT_SEED', 'GENERATOR_SIZES', 'MOST_COPIED', 'Point', 'QUESTIONS', 'SEEDS_OF', 'FIRST', 'REGIMES', 'MAIN_WEIGHT',
-           'MACS_PER_SECOND', 'MEASURE_SECONDS', 'World', 'draw_clips', 'rows_distance', 'judge_features',
-           'judge_damages', 'validate_judge', 'TokenizerPoint', 'ArmLoss', 'begin_tokenizer', 'fit_point', 'set_scores',
-           'change_by_position', 'code_scores', 'measure_tokenizer', 'GeneratorPoint', 'fit_generator_point',
-           'nats_by_position', 'draw_tokens', 'decode_all', 'copy_scores', 'measure_generator', 'draw_labels',
-           'run_tokenizer', 'run_generator', 'run_point', 'Claim', 'Regime', 'Arms', 'prior_arms', 'cheap_arms',
-           'patchwise_arms', 'holistic_arms', 'patches_of', 'points_of', 'textured_pair', 'sampling_arms',
-           'quantiser_arms', 'count_arms', 'ramp_arms', 'make_grid', 'lineage', 'forward_macs', 'estimated_seconds',
-           'budget', 'point_config', 'point_key', 'write_row']
+           'MACS_PER_SECOND', 'MEASURE_SECONDS', 'T975', 'LEAST_SEEDS', 'WITH', 'WITHOUT', 'CHEAP', 'CLAIMS', 'World',
+           'draw_clips', 'rows_distance', 'judge_features', 'judge_damages', 'validate_judge', 'TokenizerPoint',
+           'ArmLoss', 'begin_tokenizer', 'fit_point', 'set_scores', 'change_by_position', 'code_scores',
+           'measure_tokenizer', 'GeneratorPoint', 'fit_generator_point', 'nats_by_position', 'draw_tokens',
+           'decode_all', 'copy_scores', 'measure_generator', 'draw_labels', 'run_tokenizer', 'run_generator',
+           'run_point', 'Regime', 'Arms', 'prior_arms', 'cheap_arms', 'patchwise_arms', 'holistic_arms', 'patches_of',
+           'points_of', 'textured_pair', 'sampling_arms', 'quantiser_arms', 'count_arms', 'ramp_arms', 'make_grid',
+           'lineage', 'forward_macs', 'estimated_seconds', 'budget', 'point_config', 'point_key', 'write_row',
+           'paired_interval', 'verdict', 'lower_hull', 'hull_at', 'Arm', 'Claim', 'arms_named', 'read_rows', 'Table',
+           'claim_values', 'judge_claim', 'claim_table']
 
 # %% ../nbs/33_claims.ipynb #imports0
 import hashlib
@@ -645,21 +647,6 @@ def run_point(
     return run(point, folder, start, net)
 
 # %% ../nbs/33_claims.ipynb #grid0002
-@dataclass(frozen=True)
-class Claim:
-    "One comparison of two arms, and what is expected of it."
-
-    question: int  # 1 to 9
-    text: str  # the claim, in words
-    paper: str  # its number in the paper, or 'none'
-    measure: str  # what is compared, see `paired_values`
-    first: str  # arm
-    second: str  # arm
-    sign: int  # expected of first - second: 1 or -1
-    size: str = 'middle'  # of the generators
-    other: str = ''  # what would change our mind
-
-
 QUESTIONS = {
     1: 'the prior: rate and distortion, and gFVD at equal rFVD',
     2: 'the cheap ways: fewer tokens, fewer codes, a warmer quantiser, a shorter training',
@@ -682,12 +669,12 @@ class Regime:
     world: World = World()
     config: TokenizerConfig = replace(tokenizer_presets['toy'], prior_depth=0)
     prior_depth: int = 3  # of arms with a prior
-    base_steps: int = 4000
+    base_steps: int = 3000
     warm_steps: int = 600  # of a training from scratch, unquantised
-    branch_steps: int = 1200
+    branch_steps: int = 1000
     branch_rate: float = 0.3  # learning rates of a branch, as a share
-    scratch_steps: int = 2400
-    generator_steps: int = 1200
+    scratch_steps: int = 1800
+    generator_steps: int = 1000
     batch: int = 32
     lr: float = 3e-3  # of AdamW
     muon_lr: float = 0.01
@@ -992,3 +979,267 @@ def _plain(value):
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+# %% ../nbs/33_claims.ipynb #verd0002
+# 97.5 % quantiles of Student's t for 1 to 10 degrees of freedom
+T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+LEAST_SEEDS = 3
+
+
+def paired_interval(
+    differences: Sequence[float],  # one for each seed, 2 to 11 of them
+) -> tuple[float, float, float]:  # mean, and its 95 % interval
+    "Student's interval of a mean. Raises ValueError for fewer than 2 or more than 11 numbers."
+    n = len(differences)
+    if not 2 <= n <= len(T975) + 1:
+        raise ValueError(f'{n} differences, expected 2 to {len(T975) + 1}')
+    mean = sum(differences) / n
+    variance = sum((d - mean) ** 2 for d in differences) / (n - 1)
+    reach = T975[n - 2] * math.sqrt(variance / n)
+    return mean, mean - reach, mean + reach
+
+
+def verdict(
+    differences: Sequence[float],  # one for each seed
+    sign: int,  # expected: 1 or -1
+) -> str:
+    "What the differences say about an expected sign, in words."
+    if len(differences) < LEAST_SEEDS:
+        return 'too few seeds'
+    _, low, high = paired_interval(differences)
+    if low <= 0 <= high:
+        return 'not at this scale'
+    return 'reproduced' if (low > 0) == (sign > 0) else 'opposite'
+
+# %% ../nbs/33_claims.ipynb #verd0005
+def lower_hull(
+    points: Sequence[tuple[float, float]],  # (x, y)
+) -> list[tuple[float, float]]:
+    "The corners of the lower convex hull, from left to right."
+    hull = []
+    for x, y in sorted(set(points)):
+        if hull and hull[-1][0] == x:
+            continue  # the same x, and not lower
+        while len(hull) > 1 and _is_above(hull[-2], hull[-1], (x, y)):
+            hull.pop()
+        hull.append((x, y))
+    return hull
+
+
+def _is_above(a, b, c):
+    "Whether b lies on or above the line from a to c."
+    return (b[1] - a[1]) * (c[0] - a[0]) >= (c[1] - a[1]) * (b[0] - a[0])
+
+
+def hull_at(
+    x: float,
+    points: Sequence[tuple[float, float]],  # (x, y)
+) -> float | None:
+    "Height of the lower hull at x; None outside of it."
+    hull = lower_hull(points)
+    for (x0, y0), (x1, y1) in zip(hull, hull[1:]):
+        if x0 <= x <= x1:
+            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return None
+
+# %% ../nbs/33_claims.ipynb #claim002
+@dataclass(frozen=True)
+class Arm:
+    "A tokenizer of the grid, and which of its generators is meant."
+
+    name: str
+    size: str = 'middle'
+    clips: int | None = None  # None: those of the regime
+    order: int = 0
+
+
+@dataclass(frozen=True)
+class Claim:
+    "One comparison, and what is expected of it, written down before any result."
+
+    question: int  # 1 to 9
+    text: str  # the claim, in words
+    paper: str  # its number in the paper, or 'none'
+    measure: str  # a score of the rows
+    plus: tuple[Arm, ...]
+    minus: tuple[Arm, ...]
+    sign: int  # expected of plus - minus: 1 or -1
+    equal: str = ''  # compare with the frontier of `minus`, at an equal value of this score
+    doubt: str = ''  # what would change our mind
+    parts: int = 1  # the difference is divided by this
+
+
+def arms_named(*names: str, **knobs) -> tuple[Arm, ...]:
+    "Arms of these names, alike in everything else."
+    return tuple(Arm(name, **knobs) for name in names)
+
+
+WITH, WITHOUT = arms_named('w0.06'), arms_named('w0')
+CHEAP = arms_named(
+    'w0', 'tokens12', 'tokens8', 'codes64', 'codes16', 'warm0.06', 'warm0.12', 'short'
+)
+
+# %% ../nbs/33_claims.ipynb #claim003
+def _shuffled(name):
+    "The three shuffles of an arm, and its own order as often."
+    return tuple(Arm(name, order=k) for k in (1, 2, 3)), (Arm(name),) * 3
+
+
+def _pair(suffix='', **knobs):
+    "An arm with the prior, and the same without."
+    return tuple(Arm(f'{name}{suffix}', **knobs) for name in ('w0.06', 'w0'))
+
+
+def _larger(here, there):
+    "Arms of: (with - without) here, less the same there."
+    return (here[0], there[1]), (here[1], there[0])
+
+
+def _count(n):
+    "With and without the prior at n tokens, both from scratch."
+    return arms_named(f'scratch{n}-w0.06'), arms_named(f'scratch{n}-w0')
+
+
+CLAIMS = (
+    Claim(1, 'the prior costs reconstruction', 'rFVD 31, without 23', 'rfvd', WITH, WITHOUT, 1,
+          doubt='a weight at which rFVD does not rise'),
+    Claim(1, 'generated clips are better with the prior', 'gFVD 107, without 190', 'gfvd',
+          WITH, WITHOUT, -1, doubt='a generator or a world in which the difference turns'),
+    Claim(1, 'and at equal rFVD, against the cheap ways', 'none', 'gfvd', WITH, CHEAP, -1, 'rfvd',
+          'a cheap way that was not tried'),
+    Claim(1, 'fewer nats at equal PSNR than the cheap ways', 'none', 'nats_clip', WITH, CHEAP, -1,
+          'distortion', 'a generator that predicts the cheap tokens better'),
+    Claim(1, 'the prior drops what nobody can predict', 'none', 'psnr_plain', WITH, WITHOUT, 1,
+          doubt='a longer training of both'),
+    Claim(1, 'a sharper prior (.1, equal weight / temperature) is better', 'none', 'gfvd',
+          arms_named('t0.1'), WITH, -1, doubt='another weight for it'),
+    Claim(3, 'scheduled sampling helps at temperature 1', 'gFVD 107, without 142', 'gfvd',
+          arms_named('t1-teacher'), WITH, 1, doubt='more steps'),
+    Claim(3, 'scheduled sampling helps at temperature .1', 'none', 'gfvd',
+          arms_named('t0.1-teacher'), arms_named('t0.1'), 1, doubt='more steps'),
+    Claim(4, 'the stochastic quantiser is better', 'gFVD 107, plain 149', 'gfvd',
+          arms_named('plain-w0.06'), WITH, 1, doubt='a plain quantiser from scratch'),
+    Claim(4, 'the stochastic quantiser uses more codes', 'none', 'perplexity',
+          arms_named('plain-w0.06'), WITH, -1, doubt='a plain quantiser from scratch'),
+    Claim(5, 'holistic tokens are better than patchwise ones, equal steps', 'none', 'gfvd',
+          arms_named('patch'), arms_named('scratch32-w0.06'), 1, doubt='longer training of both'),
+    Claim(5, 'and at equal compute', 'none', 'gfvd',
+          arms_named('patch-long'), arms_named('scratch32-w0.06'), 1, doubt='as above'),
+    Claim(5, 'and without the prior', 'none', 'gfvd',
+          arms_named('patch'), arms_named('scratch32-w0'), 1, doubt='as above'),
+    Claim(6, 'with the prior, tokens are easier in their own order', 'none', 'nats',
+          *_shuffled('w0.06'), 1, doubt='a larger generator', parts=3),
+    Claim(6, 'without the prior, too', 'none', 'nats', *_shuffled('w0'), 1,
+          doubt='a larger generator', parts=3),
+    *(
+        Claim(7, f'the prior helps at {n} tokens', paper, 'gfvd', *_count(n), -1,
+              doubt='longer training')
+        for n, paper in ((8, 'none'), (16, '256 tokens: 173, without 244'),
+                         (32, '512 tokens: 151, without 212'),
+                         (64, '1,024 tokens: 107, without 190'))
+    ),
+    Claim(8, 'it helps more with a stronger texture (.25 against 0)', 'none', 'gfvd',
+          *_larger(_pair('-texture0.25'), _pair('-texture0')), -1, doubt='other textures'),
+    Claim(8, 'it helps more with few clips (500 against 16,000)', 'none', 'gfvd',
+          *_larger(_pair(clips=500), _pair(clips=16_000)), -1, doubt='longer training'),
+    Claim(8, 'it helps small generators more than large ones', 'none', 'gfvd',
+          *_larger(_pair(size='small'), _pair(size='large')), -1, doubt='other sizes'),
+    Claim(9, 'a weight that rises is better than a steady one', 'none', 'gfvd',
+          arms_named('rising'), WITH, -1, doubt='another ramp'),
+    Claim(9, 'a weight that falls is better than a steady one', 'none', 'gfvd',
+          arms_named('falling'), WITH, -1, doubt='another ramp'),
+)  # fmt: skip
+
+# %% ../nbs/33_claims.ipynb #claim005
+def read_rows(folder: str | Path) -> list[dict]:
+    "The rows of results in a folder: those of the main regime."
+    rows = [json.loads(path.read_text()) for path in sorted(Path(folder).glob('*-seed*.json'))]
+    return [row for row in rows if row['question']]
+
+
+class Table:
+    "Looks up scores of arms in rows of results."
+
+    def __init__(self, rows: list[dict], regime: Regime = REGIMES['toy']):
+        self.seeds = sorted({row['seed'] for row in rows})
+        self.tokenizers = {}
+        self.generators = {}
+        for row in rows:
+            key = row['name'], row['seed']
+            if row['kind'] == 'TokenizerPoint':
+                self.tokenizers[key] = row['scores']
+            elif row['config']['steps'] == regime.generator_steps:
+                knobs = tuple(row['config'][k] for k in ('size', 'clips', 'order'))
+                self.generators[(*key, *knobs)] = row['scores']
+        self.usual = regime.clips
+
+    def scores(self, arm: Arm, seed: int) -> dict:
+        "All scores of an arm that are there; {} without its tokenizer."
+        tok = self.tokenizers.get((arm.name, seed))
+        if tok is None:
+            return {}
+        clips = arm.clips or self.usual
+        gen = self.generators.get((arm.name, seed, arm.size, clips, arm.order), {})
+        return tok | gen | dict(distortion=-tok['psnr'])
+
+    def score(self, arm: Arm, seed: int, measure: str) -> float | None:
+        "One score of an arm; None if it is not there."
+        return self.scores(arm, seed).get(measure)
+
+    def points(self, arms: Sequence[Arm], seed: int, x: str, y: str) -> list[tuple]:
+        "(x, y) of those arms that have both."
+        pairs = [(self.score(a, seed, x), self.score(a, seed, y)) for a in arms]
+        return [pair for pair in pairs if None not in pair]
+
+
+def claim_values(table: Table, claim: Claim) -> dict[int, tuple[float, float]]:
+    "{seed: (the difference, and what it is a share of)}, for the seeds that have all it needs."
+    values = {}
+    for seed in table.seeds:
+        plus = [table.score(arm, seed, claim.measure) for arm in claim.plus]
+        if claim.equal:
+            at = table.score(claim.plus[0], seed, claim.equal)
+            points = table.points(claim.minus, seed, claim.equal, claim.measure)
+            minus = [None if at is None else hull_at(at, points)]
+        else:
+            minus = [table.score(arm, seed, claim.measure) for arm in claim.minus]
+        if None not in plus + minus:
+            difference = (sum(plus) - sum(minus)) / claim.parts
+            values[seed] = difference, sum(minus) / len(minus)
+    return values
+
+# %% ../nbs/33_claims.ipynb #claim006
+def judge_claim(table: Table, claim: Claim) -> dict:
+    "A row of the table of claims: mean, low, high (None below 2 seeds), seeds, verdict, share."
+    values = claim_values(table, claim)
+    differences = [difference for difference, _ in values.values()]
+    row = dict(claim=claim, seeds=len(values), values=differences, mean=None, low=None, high=None)
+    row['verdict'] = verdict(differences, claim.sign) if values else 'not run yet'
+    row['share'] = None
+    if len(values) > 1:
+        row['mean'], row['low'], row['high'] = paired_interval(differences)
+    elif values:
+        row['mean'] = differences[0]
+    if values:
+        size = sum(abs(whole) for _, whole in values.values()) / len(values)
+        row['share'] = row['mean'] / size if size else None
+    return row
+
+
+def claim_table(table: Table) -> str:
+    "All claims as a Markdown table."
+    lines = [
+        '| | claim | paper | here: difference, 95 % interval | seeds | verdict | strength | '
+        'what would change our mind |',
+        '|---|---|---|---|---|---|---|---|',
+    ]
+    for claim in CLAIMS:
+        row = judge_claim(table, claim)
+        at = f' at equal {claim.equal}' if claim.equal else ''
+        result = '-' if row['mean'] is None else f'{claim.measure}{at} {row["mean"]:+.3g}'
+        if row['low'] is not None:
+            result += f' ({row["low"]:+.3g} to {row["high"]:+.3g})'
+        share = '-' if row['share'] is None else f'{row["share"]:+.0%}'
+        cells = (claim.question, claim.text, claim.paper, result, row['seeds'], row['verdict'])
+        lines.append('| ' + ' | '.join(map(str, (*cells, share, claim.doubt))) + ' |')
+    return '\n'.join(lines)
