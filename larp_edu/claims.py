@@ -396,7 +396,7 @@ class GeneratorPoint:
     tokenizer: TokenizerPoint
     size: str = 'middle'  # of `GENERATOR_SIZES`
     clips: int = 16_000  # how many it learns from
-    steps: int = 1200
+    steps: int = 1000
     order: int = 0  # 0: the tokens' own; k: shuffle number k
     batch: int = 64
     lr: float = 1e-3
