@@ -244,14 +244,14 @@ class Runner:
 
 
 def pilot_grid(regime: Regime) -> dict[Point, int]:
-    "Short trainings without prior in several worlds, each with generators of three sizes."
+    "Short trainings without prior in four worlds, each with three generators."
     grid = {}
-    for texture, hues in ((0.0, 6), (0.1, 12), (0.15, 12), (0.15, 24), (0.2, 24), (0.25, 24)):
+    for texture, hues in ((0.15, 12), (0.0, 6), (0.1, 12), (0.2, 24)):
         world = replace(regime.world, texture=texture, hues=hues)
         arms = Arms(replace(regime, world=world), 0)
         tok = arms.scratch(f'pilot-texture{texture:g}-hues{hues}', regime.scratch_steps)
         grid[tok] = 0
-        for size, clips in (('middle', 2000), ('large', 2000), ('small', 2000), ('middle', 16_000)):
+        for size, clips in (('middle', 2000), ('large', 2000), ('middle', 16_000)):
             if clips <= regime.encoded:
                 grid[arms.generator(tok, size=size, clips=clips)] = 0
     return grid
