@@ -1135,8 +1135,7 @@ CLAIMS = (
         Claim(7, f'the prior helps at {n} tokens', paper, 'gfvd', *_count(n), -1,
               doubt='longer training')
         for n, paper in ((8, 'none'), (16, '256 tokens: 173, without 244'),
-                         (32, '512 tokens: 151, without 212'),
-                         (64, '1,024 tokens: 107, without 190'))
+                         (32, '512 tokens: 151, without 212'))
     ),
     Claim(8, 'it helps more with a stronger texture (.25 against 0)', 'none', 'gfvd',
           *_larger(_pair('-texture0.25'), _pair('-texture0')), -1, doubt='other textures'),
