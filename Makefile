@@ -4,6 +4,7 @@
 # make lab        open JupyterLab on the index
 # make app        six panels with sliders in the browser, without code
 # make notebooks  run and clean all notebooks in order, so that their outputs are true
+# make claims     put the paper's claims to the test; many hours, goes on where it was stopped
 # make assets     retrain the small weights in larp_edu/assets
 # make site       the notebooks and the API as a web site: _site/index.html
 # make readme     write README.md from index.ipynb
@@ -21,7 +22,7 @@ export PYTHON TORCH SEED DATA
 ENV := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),$(if $(CONDA_PREFIX),$(CONDA_PREFIX),.venv))
 PY := "$(ENV)/bin/python"
 
-.PHONY: help env demo test lab app notebooks assets site readme clean
+.PHONY: help env demo test lab app notebooks claims assets site readme clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -44,6 +45,9 @@ app: env
 notebooks: env
 	$(PY) tools/notebooks.py run
 	$(PY) tools/readme.py
+
+claims: env
+	$(PY) tools/claims.py run
 
 assets: env
 	$(PY) tools/assets.py

@@ -4,7 +4,9 @@
 
 # %% auto #0
 __all__ = ['DAMAGES', 'MOST_SWAPS', 'blur', 'freeze', 'swap_frames', 'damage', 'ShapeNet', 'shapenet_loss', 'factor_batches',
-           'train_shapenet', 'Detector', 'checked_features', 'toy_detector']
+           'train_shapenet', 'Detector', 'checked_features', 'toy_detector', 'fvd_interval', 'nearest_distances',
+           'copy_ratio', 'precision_recall', 'turn_back', 'change_shape', 'damage_more', 'texture_judge_loss',
+           'other_shape', 'textured_batches', 'train_texture_judge']
 
 # %% ../nbs/23_judge.ipynb #imports0
 import math
@@ -17,10 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from .clips import check_clip
-from .shapeworld import HUES, ShapeWorld
+from .shapeworld import HUES, MOST_TEXTURE, ShapeWorld, uniform
 from .files import asset, load_model
 from .transformer import check_counts
 from .trainer import TrainConfig, Trainer
+from .metrics import FeatureStats, frechet_distance, fvd
 
 # %% ../nbs/23_judge.ipynb #9cf92cb2
 def blur(
@@ -166,6 +169,19 @@ class ShapeNet(nn.Module):
         return self.heads(self.features(clip))[0]
 
 # %% ../nbs/23_judge.ipynb #55e2e11d
+def _answers_loss(net, clip, label, facts):
+    "Cross-entropy of the classes plus 3 x squared error of the facts, and both parts."
+    logits, told = net.heads(net.features(clip))
+    parts = dict(classes=F.cross_entropy(logits, label), facts=F.mse_loss(told, facts))
+    return parts['classes'] + 3 * parts['facts'], {k: v.detach() for k, v in parts.items()}
+
+
+def _class_or_still(net, label, strengths):
+    "The class of each clip, or `no motion` where it is frozen or averaged all the way."
+    still = strengths[:, 3:5].amax(1) == 1
+    return torch.where(still, net.config['classes'], label)
+
+
 def shapenet_loss(
     net: ShapeNet,
     batch: tuple,  # clips (B, 3, T, H, W), classes (B,), facts (B, 10)
@@ -174,24 +190,18 @@ def shapenet_loss(
     "Loss for `Trainer` on damaged clips: cross-entropy plus 3 x squared error of all 16 facts."
     clip, label, factors = batch
     clip, strengths = damage(clip)
-    still = strengths[:, 3:5].amax(1) == 1  # frozen or averaged all the way: no motion
-    label = torch.where(still, net.config['classes'], label)
-    logits, facts = net.heads(net.features(clip))
-    parts = dict(
-        classes=F.cross_entropy(logits, label),
-        facts=F.mse_loss(facts, torch.cat([strengths, factors], 1)),
-    )
-    return parts['classes'] + 3 * parts['facts'], {k: v.detach() for k, v in parts.items()}
+    label = _class_or_still(net, label, strengths)
+    return _answers_loss(net, clip, label, torch.cat([strengths, factors], 1))
 
 # %% ../nbs/23_judge.ipynb #5611da00
-def _facts(factors):
+def _facts(factors, palette=HUES):
     "Ten numbers a clip, (B, 10): two colours of three, place on the path as a point, speed, size."
 
     def column(name):
         return torch.as_tensor(factors[name], dtype=torch.float32)[:, None]
 
     angle = 2 * math.pi * column('phase')
-    colors = [HUES[factors['hue']], HUES[factors['background']]]
+    colors = [palette[factors['hue']], palette[factors['background']]]
     rest = [angle.cos(), angle.sin(), 10 * column('speed'), 10 * column('size')]
     return torch.cat(colors + rest, 1)
 
@@ -265,3 +275,185 @@ def toy_detector() -> Detector:
         return net.to(clips.device).features(clips)
 
     return Detector(features, f'ShapeNet {zlib.crc32(weights.read_bytes()):08x}')
+
+# %% ../nbs/23_judge.ipynb #boot0002
+def _drawn_again(rows, generator):
+    "Mean and covariance of as many rows, drawn with repeats."
+    drawn = torch.randint(len(rows), (len(rows),), generator=generator)
+    count = torch.bincount(drawn, minlength=len(rows)).double()
+    mean = count @ rows / len(rows)
+    return mean, (rows.T * count) @ rows / len(rows) - torch.outer(mean, mean)
+
+
+def fvd_interval(
+    real: Tensor,  # features (N, d)
+    fake: Tensor,  # features (M, d)
+    draws: int = 100,  # bootstrap samples
+    seed: int = 0,
+) -> tuple[float, float, float]:  # the distance, and its 95 % interval
+    """Fréchet distance of two sets of features, with a bootstrap interval over their clips.
+
+    The interval is normal around the distance: the bootstrap's spread, not its (lifted) mean."""
+    generator = torch.Generator().manual_seed(seed)
+    real, fake = real.double(), fake.double()
+    values = [
+        frechet_distance(*_drawn_again(real, generator), *_drawn_again(fake, generator))
+        for _ in range(draws)
+    ]
+    stats = (FeatureStats(rows.shape[1]).update(rows) for rows in (real, fake))
+    value, spread = fvd(*stats), torch.tensor(values).std().item()
+    return value, value - 1.96 * spread, value + 1.96 * spread
+
+# %% ../nbs/23_judge.ipynb #copy0002
+def nearest_distances(
+    rows: Tensor,  # features (N, d)
+    others: Tensor,  # features (M, d)
+    k: int = 1,  # the k-th nearest
+) -> Tensor:  # (N,)
+    "Distance of each row to the k-th nearest of `others`. Raises ValueError for fewer than k."
+    if not 1 <= k <= len(others):
+        raise ValueError(f'k is {k}, expected 1 to {len(others)}, the number of other rows')
+    distances = (torch.cdist(some, others).kthvalue(k).values for some in rows.split(512))
+    return torch.cat(list(distances))
+
+
+def copy_ratio(
+    fake: Tensor,  # features of generated clips (N, d)
+    train: Tensor,  # of the training clips (M, d)
+    held_out: Tensor,  # of clips that nobody has trained on (L, d)
+) -> float:  # 0: copies; 1: as new as held-out clips
+    """Median distance of generated clips to the nearest training clip, over that of held-out clips.
+
+    NaN where held-out clips lie on training clips themselves, as of a model that shows one clip."""
+    own, fresh = (nearest_distances(rows, train).median().item() for rows in (fake, held_out))
+    return own / fresh if fresh else math.nan
+
+
+def precision_recall(
+    real: Tensor,  # features (N, d)
+    fake: Tensor,  # features (M, d)
+    k: int = 3,  # a row's region reaches to its k-th nearest neighbour
+) -> tuple[float, float]:
+    "Share of generated clips among the real ones, and the reverse (Kynkäänniemi et al. 2019)."
+
+    def share_inside(rows, others):
+        reach = nearest_distances(others, others, k + 1)  # the nearest is the row itself
+        inside = [(torch.cdist(some, others) <= reach).any(1) for some in rows.split(512)]
+        return torch.cat(inside).float().mean().item()
+
+    return share_inside(fake, real), share_inside(real, fake)
+
+# %% ../nbs/23_judge.ipynb #tjud0002
+def turn_back(
+    clip: Tensor,  # clips (B, 3, T, H, W)
+    last: int | Tensor,  # the frame at which time turns round, a number or one per clip (B,)
+) -> Tensor:
+    "Play backwards after frame `last`: T - 1 changes nothing."
+    last = torch.as_tensor(last, device=clip.device).expand(len(clip))[:, None]
+    frames = torch.arange(clip.shape[2], device=clip.device)
+    order = torch.where(frames > last, (2 * last - frames).abs(), frames)
+    return _retime(clip, order)
+
+
+def change_shape(
+    clip: Tensor,  # clips (B, 3, T, H, W)
+    other: Tensor,  # the same clips with another shape
+    first: int | Tensor,  # the first frame with that other shape, a number or one per clip (B,)
+) -> Tensor:
+    "Show another shape from frame `first` on: T changes nothing."
+    first = torch.as_tensor(first, device=clip.device).expand(len(clip))
+    changed = torch.arange(clip.shape[2], device=clip.device) >= first[:, None]
+    return torch.where(changed[:, None, :, None, None], other, clip)
+
+# %% ../nbs/23_judge.ipynb #tjud0004
+def damage_more(
+    clip: Tensor,  # clips (B, 3, T, H, W) in [0, 1]
+    other: Tensor,  # the same clips with another shape
+) -> tuple[Tensor, Tensor]:  # the damaged clips, and the strengths (B, 8) in [0, 1]
+    "As `damage`, after turning back or changing the shape of one clip in eight each, in its half."
+    B, half = len(clip), clip.shape[2] // 2
+    strength = (1.5 * torch.rand(B, 2, device=clip.device)).clamp(max=1)
+    strength = strength * (torch.rand(B, 2, device=clip.device) < 1 / 8)
+    frames = (half * strength).round().long()  # how many frames are wrong
+    clip = turn_back(clip, clip.shape[2] - 1 - frames[:, 0])
+    clip = change_shape(clip, other, clip.shape[2] - frames[:, 1])
+    clip, six = damage(clip)
+    return clip, torch.cat([six, frames / half], 1)
+
+
+def texture_judge_loss(
+    net: ShapeNet,
+    batch: tuple,  # clips, the same with another shape, classes (B,), facts (B, 11)
+    progress: float,  # share of the training that is done; not used
+) -> tuple[Tensor, dict]:  # the loss, and its parts
+    "As `shapenet_loss`, with two more damages and the texture's amplitude: 19 facts."
+    clip, other, label, factors = batch
+    clip, strengths = damage_more(clip, other)
+    label = _class_or_still(net, label, strengths)
+    return _answers_loss(net, clip, label, torch.cat([strengths, factors], 1))
+
+# %% ../nbs/23_judge.ipynb #tjud0005
+def _vary(factors, share, still):
+    "Factors with textures at shares (B,) of their amplitude, standing still where asked."
+    changed = dict(factors)
+    changed['texture'] = factors['texture'] * share[:, None, None, None]
+    changed['drift'] = factors['drift'] * ~still[:, None]
+    # a third of the paths are as large as the frame allows
+    changed['reach'] = np.where(factors['reach'] < 2 / 3, 1.5 * factors['reach'] - 0.25, 1.0)
+    return changed
+
+
+def other_shape(
+    data: ShapeWorld,
+    label: np.ndarray,  # classes (B,)
+    u: np.ndarray,  # uniform in [0, 1), (B,): which one
+) -> np.ndarray:  # classes (B,) of other shapes, with the same motion in a world of 9
+    "A class with another shape for each class."
+    motions = len({motion for _, motion in data.pairs})
+    shapes = -(-data.classes // motions)
+    return (label + motions * (1 + np.floor((shapes - 1) * u).astype(int))) % data.classes
+
+
+def textured_batches(
+    data: ShapeWorld,  # wide, with the largest texture, drifting
+    batch: int,  # clips a batch
+) -> Callable[[int], Iterator[tuple]]:  # a function of the step to start from
+    "Endless batches for `Trainer`: clips, the same with another shape, classes, facts (B, 11)."
+
+    def batches(start):
+        while True:
+            index = np.arange(start * batch, (start + 1) * batch)
+            u = [uniform(data.seed, index, factor) for factor in (30, 31, 32)]
+            share = np.clip(1.25 * u[0] - 0.25, 0, 1)  # one in five has no texture
+            f = _vary(data.factors(index), share, u[1] < 0.5)
+            other = data.render(dict(f, label=other_shape(data, f['label'], u[2])))
+            share = torch.as_tensor(share, dtype=torch.float32)[:, None]
+            facts = torch.cat([_facts(f, data.colors), share], 1)
+            yield data.render(f), other, torch.as_tensor(f['label']), facts
+            start += 1
+
+    return batches
+
+# %% ../nbs/23_judge.ipynb #tjud0009
+def train_texture_judge(
+    steps: int = 3000,
+    seed: int = 0,
+    batch: int = 64,  # clips a step
+    classes: int = 9,
+    size: int = 32,  # height and width of the clips in pixels
+    frames: int = 8,  # length of the clips
+    folder: str | Path | None = None,  # log and checkpoints; a run found there goes on
+    quiet: bool = False,  # no progress bar
+) -> ShapeNet:  # in eval mode on the CPU, with its `history`
+    "Train a `ShapeNet` for the textured world, 3,000 steps in about 20 minutes on one core."
+    torch.manual_seed(seed)
+    shape = dict(size=size, frames=frames, classes=classes)
+    data = ShapeWorld(**shape, seed=seed, wide=True, hues=24, texture=MOST_TEXTURE, drift=True)
+    net = ShapeNet(classes, facts=19)
+    config = TrainConfig(steps=steps, batch=batch, lr=3e-3, ema=0.99, seed=seed)
+    batches = textured_batches(data, batch)
+    trainer = Trainer(net, texture_judge_loss, batches, config, folder, name='judge')
+    trainer.fit(quiet)
+    net = trainer.result.cpu()
+    net.history = trainer.history
+    return net

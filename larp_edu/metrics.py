@@ -100,8 +100,8 @@ def _half(mean, cov):
     "R (d, d) with R R^T = cov. Raises ValueError for a matrix that has no such half."
     values, vectors = torch.linalg.eigh(cov)
     eps, least, most = torch.finfo(cov.dtype).eps, values[0], values.abs().max()
-    # the covariance is a mean of squares less the square of the mean, which is rounded as well
-    if least < -1e-3 * most - len(cov) * eps * mean.square().sum():
+    # the covariance is a mean of squares less the square of the mean: each row adds to its rounding
+    if least < -1e-3 * most - 1e-12 * mean.square().sum():
         found = f'eigenvalues lie in [{least:.3g}, {values[-1]:.3g}]'
         raise ValueError(f'a covariance is none: its {found}, expected none below 0')
     rounding = len(cov) * eps * most

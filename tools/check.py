@@ -23,6 +23,7 @@ TREE = [
     *NBS,
     'larp_edu/assets/*',
     'results/*',
+    'results/claims/*',
     'images/*',
     'index_files/*',
     'README.md',

@@ -16,7 +16,7 @@ from pathlib import Path
 
 PACKAGE = 'larp_edu'
 FILES = (f'{PACKAGE}/assets/*', 'results/*.json', 'images/*')
-WHOLE = 'reference'  # a page that names this folder depends on every file in it
+WHOLE = 'reference', 'results/claims'  # a page that names such a folder depends on all its files
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -327,8 +327,8 @@ def is_word(name, text):
 
 def files_named(root, text):
     "(name, checksum) of assets, results and pictures whose stem is a word of `text`, and of WHOLE."
-    if f'../{WHOLE}' in text:
-        for path in sorted((root / WHOLE).iterdir()):
+    for folder in WHOLE:
+        for path in sorted((root / folder).iterdir()) if f'../{folder}' in text else ():
             yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
     for pattern in FILES:
         for path in sorted(root.glob(pattern)):

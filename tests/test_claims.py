@@ -1,0 +1,260 @@
+"""The grid of the claims: a tiny one runs for real, and the arithmetic of its verdicts is known."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+import pytest
+import torch
+from larp_edu.claims import CLAIMS, FIRST, REGIMES, Arm, Arms, Claim, GeneratorPoint, Table
+from larp_edu.claims import ArmLoss, TokenizerPoint, World, begin_tokenizer, budget, claim_table
+from larp_edu.claims import claim_values, hull_at, judge_claim, lower_hull, make_grid
+from larp_edu.claims import paired_interval, point_key, run_point, verdict, write_row
+from larp_edu.files import save_model
+from larp_edu.judge import ShapeNet
+from larp_edu.tokenizer import LARPTokenizer
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / 'tools'))
+import claims
+
+TINY = Arms(REGIMES['tiny'], 0)
+
+
+# ---- arithmetic with known answers
+
+
+def test_an_interval_of_known_numbers():
+    "t for 4 degrees of freedom is 2.776; the standard deviation of 1..5 is the root of 2.5."
+    mean, low, high = paired_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert mean == 3
+    assert high - mean == pytest.approx(2.776 * math.sqrt(2.5 / 5))
+    assert mean - low == pytest.approx(high - mean)
+    for bad in ([], [1.0], [1.0] * 12):
+        with pytest.raises(ValueError, match='expected 2 to 11'):
+            paired_interval(bad)
+
+
+def test_an_interval_covers_the_truth():
+    "Of 2,000 intervals from five draws each, about 95 % contain the true mean."
+    draws = torch.randn(2000, 5, generator=torch.Generator().manual_seed(0)).tolist()
+    inside = [low <= 0 <= high for _, low, high in map(paired_interval, draws)]
+    assert 0.93 < sum(inside) / len(inside) < 0.97
+
+
+@pytest.mark.parametrize(
+    'differences, sign, expected',
+    [
+        ([2.0, 2.1, 1.9], 1, 'reproduced'),
+        ([2.0, 2.1, 1.9], -1, 'opposite'),
+        ([-2.0, -2.1, -1.9], -1, 'reproduced'),
+        ([2.0, -2.1, 1.9], 1, 'not at this scale'),
+        ([0.0, 0.0, 0.0], 1, 'not at this scale'),
+        ([2.0, 2.1], 1, 'too few seeds'),
+        ([], 1, 'too few seeds'),
+    ],
+)
+def test_verdicts(differences, sign, expected):
+    assert verdict(differences, sign) == expected
+
+
+def test_a_frontier():
+    points = [(0.0, 4.0), (1.0, 3.9), (2.0, 1.0), (4.0, 0.0), (2.0, 5.0)]
+    assert lower_hull(points) == [(0.0, 4.0), (2.0, 1.0), (4.0, 0.0)]
+    assert hull_at(1.0, points) == 2.5
+    assert hull_at(4.0, points) == 0.0
+    assert hull_at(-0.1, points) is hull_at(4.1, points) is hull_at(0.0, []) is None
+
+
+def row(name, seed, kind='TokenizerPoint', config=None, **scores):
+    return dict(name=name, seed=seed, kind=kind, question=1, scores=scores, config=config or {})
+
+
+def generator_row(name, seed, clips=2000, size='middle', order=0, **scores):
+    config = dict(steps=REGIMES['toy'].generator_steps, clips=clips, size=size, order=order)
+    return row(name, seed, 'GeneratorPoint', config, **scores)
+
+
+def test_a_claim_at_equal_distortion():
+    "The prior's point lies 1 below the line between two cheap ones, in every seed."
+    rows = []
+    for seed in range(3):
+        for name, psnr, nats in (('a', 20.0, 10.0), ('b', 22.0, 20.0), ('p', 21.0, 14.0)):
+            rows += [row(name, seed, psnr=psnr), generator_row(name, seed, nats_clip=nats + seed)]
+    claim = Claim(1, '', '', 'nats_clip', (Arm('p'),), (Arm('a'), Arm('b')), -1, equal='distortion')
+    assert {s: d for s, (d, _) in claim_values(Table(rows), claim).items()} == {0: -1, 1: -1, 2: -1}
+    outside = replace(claim, plus=(Arm('b'),), minus=(Arm('a'), Arm('p')))
+    assert claim_values(Table(rows), outside) == {}
+
+
+def test_a_difference_of_differences():
+    rows = []
+    for name, value in (('a', 1.0), ('b', 2.0), ('c', 10.0), ('d', 14.0)):
+        rows += [row(name, 0, psnr=1.0), generator_row(name, 0, clips=500, gfvd=value)]
+    few = [Arm(name, clips=500) for name in 'abcd']
+    claim = Claim(8, '', '', 'gfvd', (few[3], few[0]), (few[2], few[1]), 1)
+    assert claim_values(Table(rows), claim)[0][0] == (14 - 10) - (2 - 1)
+    assert judge_claim(Table(rows), claim)['verdict'] == 'too few seeds'
+
+
+def test_nothing_has_been_run():
+    text = claim_table(Table([]))
+    assert text.count('not run yet') == len(CLAIMS)
+
+
+# ---- the grid
+
+
+def test_a_grid_has_every_arm_of_the_claims():
+    grid = make_grid(REGIMES['toy'])
+    ids = [p.id for p in grid]
+    assert len(set(ids)) == len(ids)
+    names = {p.name for p in grid}
+    arms = [arm for claim in CLAIMS for arm in claim.plus + claim.minus]
+    assert {arm.name for arm in arms} <= names
+    made = {(p.name, p.size, p.clips, p.order) for p in grid if isinstance(p, GeneratorPoint)}
+    usual = REGIMES['toy'].clips
+    assert {(a.name, a.size, a.clips or usual, a.order) for a in arms} <= made
+    assert sum(rows[5] for rows in budget(grid)[:-1]) == pytest.approx(budget(grid)[-1][5])
+
+
+@pytest.mark.parametrize('regime', REGIMES)
+@pytest.mark.parametrize('question', FIRST)
+def test_every_regime_has_every_question(regime, question):
+    grid = make_grid(REGIMES[regime], 1, (question,))
+    seen = set()
+    for point in grid:
+        assert set(point.parents) <= seen
+        seen.add(point)
+
+
+def test_keys():
+    base = TINY.base()
+    same = Arms(REGIMES['tiny'], 0).base()
+    assert point_key(base, 'a') == point_key(same, 'a')
+    others = [
+        point_key(base, 'b'),
+        point_key(replace(base, steps=7), 'a'),
+        point_key(replace(base, world=World()), 'a'),
+        point_key(TINY.branch('w0'), 'a'),
+        point_key(replace(TINY.branch('w0'), start=replace(base, lr=1.0)), 'a'),
+    ]
+    assert len({point_key(base, 'a'), *others}) == 6
+
+
+def test_points_that_cannot_be():
+    with pytest.raises(ValueError, match='prior_depth'):
+        replace(TINY.base(), weight=0.06)
+    with pytest.raises(ValueError, match='small, middle, large'):
+        TINY.generator(TINY.base(), size='huge')
+    with pytest.raises(ValueError, match='at most the 64'):
+        TINY.generator(TINY.base(), clips=65)
+
+
+def test_a_branch_begins_with_the_weights_that_fit():
+    start = LARPTokenizer(TINY.base().config)
+    same = begin_tokenizer(TINY.branch('w0'), start)
+    assert all(a.equal(b) for a, b in zip(start.parameters(), same.parameters()))
+    few = begin_tokenizer(TINY.branch('few', n_tokens=4, codes=8), start)
+    assert few.encoder.queries.equal(start.encoder.queries[:4])
+    assert few.quantizer.embedding.weight.equal(start.quantizer.embedding.weight[:8])
+    assert begin_tokenizer(TINY.branch('p', 0.06), start).prior is not None
+
+
+def test_a_ramp_and_draws():
+    "The prior's share of the loss follows the ramp; the ratio of draws the largest share."
+    point = TINY.branch('p', 0.5, ramp=(0.0, 2.0), sampling=0.0)
+    loss, terms, ratios = ArmLoss(point), dict(l2=torch.tensor(1.0), prior=torch.tensor(3.0)), []
+
+    class Fake:
+        recon, losses = torch.zeros(1, 3, 1, 1, 1), {}
+
+    def tokenizer(clips, ratio, quantize):
+        ratios.append(ratio)
+        return Fake
+
+    for progress, factor in ((0.0, 0.0), (0.5, 1.0), (1.0, 2.0)):
+        loss.all_terms(tokenizer, Fake.recon, progress)
+        assert loss.weighted_sum(terms).item() == pytest.approx(5 + 0.5 * factor * 3)
+    assert ratios == [0.0, 0.0, 0.0]
+
+
+def test_a_row_holds_no_nan(tmp_path):
+    write_row(tmp_path / 'row.json', dict(a=float('nan'), b=[1.0, float('inf')], c=dict(d=(2, 3))))
+    text = (tmp_path / 'row.json').read_text()
+    assert json.loads(text) == dict(a=None, b=[1.0, None], c=dict(d=[2, 3]))
+
+
+# ---- a tiny grid, for real
+
+
+@pytest.fixture(scope='module')
+def judge(tmp_path_factory):
+    "A judge without any training."
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp('judge') / 'judge.safetensors'
+    save_model(path, ShapeNet(facts=19))
+    return path
+
+
+def test_points_run(judge, tmp_path):
+    "One tokenizer of each kind that branches off, patchwise, and generators, in this process."
+    net = ShapeNet.load(judge)
+    base, patch = TINY.base(), TINY.scratch('patch', 4, holistic=False, n_tokens=32)
+    points = [base, TINY.branch('p', 0.06, prior_temperature=0.1), patch]
+    points += [TINY.branch('few', n_tokens=4, codes=8, stochastic=False)]
+    points += [TINY.generator(points[1]), TINY.generator(patch, order=1, size='small', clips=64)]
+    for point in points:
+        start = tmp_path / point.parents[0].id if point.parents else None
+        scores = run_point(point, tmp_path / point.id, start, net)
+        assert scores['clips'] == 40
+        kinds = ('g', 'nats', 'copy_ratio') if isinstance(point, GeneratorPoint) else ('r', 'psnr')
+        assert all(any(key.startswith(kind) for key in scores) for kind in kinds)
+    assert len(scores['nats_by_position']) == 32
+    # what is there is only measured
+    began = (tmp_path / base.id / 'model.safetensors').stat().st_mtime_ns
+    run_point(base, tmp_path / base.id, None, net)
+    assert (tmp_path / base.id / 'model.safetensors').stat().st_mtime_ns == began
+
+
+def test_an_order_is_undone():
+    "A shuffled generator's tokens come back in the tokenizer's order."
+    places = replace(TINY.generator(TINY.base()), order=2).places()
+    tokens = torch.arange(16)
+    assert sorted(places.tolist()) == list(range(16)) and places.tolist() != list(range(16))
+    assert tokens[places][places.argsort()].equal(tokens)
+
+
+def command(tmp_path, judge, *more):
+    options = '--regime', 'tiny', '--only', '9', '--seeds', '1', '--jobs', '2'
+    where = '--root', str(tmp_path), '--judge', str(judge)
+    return [sys.executable, str(ROOT / 'tools/claims.py'), 'run', *options, *where, *more]
+
+
+def test_a_killed_grid_goes_on(judge, tmp_path):
+    "Killed after its first row; the second run makes the rest and leaves the first row alone."
+    rows = tmp_path / 'results/claims'
+    first = rows / 'tiny-base-seed0.json'
+    process = subprocess.Popen(command(tmp_path, judge), stdout=subprocess.PIPE, text=True)
+    while not first.exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = first.read_bytes()
+    done = subprocess.run(command(tmp_path, judge), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert first.read_bytes() == before
+    grid = make_grid(REGIMES['tiny'], 1, (9,))
+    assert {p.name for p in rows.iterdir()} == {f'tiny-{p.id}.json' for p in grid}
+    made = json.loads((rows / 'tiny-rising-seed0.json').read_text())
+    assert made['config']['ramp'] == [0.0, 2.0] and made['scores']['psnr'] > 0
+    place = claims.Place(tmp_path / 'runs/claims', rows, judge, 'tiny-')
+    assert all(place.row(p) for p in grid)
+    # another config, another row
+    assert place.row(replace(next(iter(grid)), steps=7)) is None
+    assert isinstance(next(iter(grid)), TokenizerPoint)
