@@ -8,12 +8,12 @@ __all__ = ['HELD_OUT_SEED', 'GENERATOR_SIZES', 'MOST_COPIED', 'CURVES', 'Point',
            'CLAIMS', 'ABLATION', 'COUNTS', 'World', 'draw_clips', 'rows_distance', 'judge_features', 'judge_damages',
            'validate_judge', 'TokenizerPoint', 'ArmLoss', 'begin_tokenizer', 'fit_point', 'set_scores',
            'change_by_position', 'code_scores', 'measure_tokenizer', 'GeneratorPoint', 'fit_generator_point',
-           'nats_by_position', 'draw_tokens', 'decode_all', 'copy_scores', 'measure_generator', 'draw_labels',
+           'nats_by_position', 'drawn_rows', 'decode_all', 'copy_scores', 'measure_generator', 'draw_labels',
            'run_tokenizer', 'run_generator', 'run_point', 'Regime', 'Arms', 'prior_arms', 'cheap_arms',
            'patchwise_arms', 'holistic_arms', 'patches_of', 'points_of', 'textured_pair', 'sampling_arms',
            'quantiser_arms', 'count_arms', 'ramp_arms', 'make_grid', 'lineage', 'forward_macs', 'estimated_seconds',
            'budget', 'point_config', 'point_key', 'write_row', 'paired_interval', 'verdict', 'lower_hull', 'hull_at',
-           'Arm', 'Claim', 'arms_named', 'read_rows', 'Table', 'claim_values', 'judge_claim', 'claim_table',
+           'Arm', 'Claim', 'arms_named', 'read_rows', 'ScoreTable', 'claim_values', 'judge_claim', 'claim_table',
            'ablation_table']
 
 # %% ../nbs/33_claims.ipynb #imports0
@@ -504,7 +504,7 @@ def nats_by_position(
 MOST_COPIED = 4096  # training clips among which copies are looked for
 
 
-def draw_tokens(
+def drawn_rows(
     point: GeneratorPoint,
     gen: ARTransformer,
     labels: Tensor,  # (N,)
@@ -557,7 +557,7 @@ def measure_generator(
     held_out = nats_by_position(gen, tokens['held_out'][:, order], labels)
     few = slice(0, min(n, point.clips))
     learned = nats_by_position(gen, train[few][:, order], train_labels[few])
-    drawn = draw_tokens(point, gen, labels)
+    drawn = drawn_rows(point, gen, labels)
     samples = decode_all(tok, drawn)
     known = train[:MOST_COPIED]
     fresh = judge_features(net, decode_all(tok, tokens['held_out'][:MOST_COPIED]))
@@ -1162,7 +1162,7 @@ def read_rows(folder: str | Path) -> list[dict]:
     return [row for row in rows if row['question']]
 
 
-class Table:
+class ScoreTable:
     "Looks up scores of arms in rows of results."
 
     def __init__(self, rows: list[dict], regime: Regime = REGIMES['toy']):
@@ -1197,7 +1197,7 @@ class Table:
         return [pair for pair in pairs if None not in pair]
 
 
-def claim_values(table: Table, claim: Claim) -> dict[int, tuple[float, float]]:
+def claim_values(table: ScoreTable, claim: Claim) -> dict[int, tuple[float, float]]:
     "{seed: (the difference, and what it is a share of)}, for the seeds that have all it needs."
     values = {}
     for seed in table.seeds:
@@ -1214,7 +1214,7 @@ def claim_values(table: Table, claim: Claim) -> dict[int, tuple[float, float]]:
     return values
 
 # %% ../nbs/33_claims.ipynb #claim006
-def judge_claim(table: Table, claim: Claim) -> dict:
+def judge_claim(table: ScoreTable, claim: Claim) -> dict:
     "A row of the table of claims: mean, low, high (None below 2 seeds), seeds, verdict, share."
     values = claim_values(table, claim)
     differences = [difference for difference, _ in values.values()]
@@ -1231,7 +1231,7 @@ def judge_claim(table: Table, claim: Claim) -> dict:
     return row
 
 
-def claim_table(table: Table) -> str:
+def claim_table(table: ScoreTable) -> str:
     "All claims as a Markdown table."
     lines = [
         '| | claim | paper | here: difference, 95 % interval | seeds | verdict | strength | '
@@ -1261,7 +1261,7 @@ ABLATION = (  # the paper's: what is changed, PSNR, rFVD, gFVD; and our arm that
 COUNTS = ((256, 173, 244), (512, 151, 212), (1024, 107, 190))
 
 
-def ablation_table(table: Table) -> str:
+def ablation_table(table: ScoreTable) -> str:
     "The paper's ablation and ours side by side, as a Markdown table."
     heads = ['PSNR', 'rFVD', 'gFVD', 'gFVD / rFVD']
     heads = ['', *(f'paper: {h}' for h in heads), *(f'here: {h}' for h in heads), 'seeds']

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 import pytest
 import torch
-from larp_edu.claims import CLAIMS, FIRST, REGIMES, Arm, Arms, Claim, GeneratorPoint, Table
+from larp_edu.claims import CLAIMS, FIRST, REGIMES, Arm, Arms, Claim, GeneratorPoint, ScoreTable
 from larp_edu.claims import ArmLoss, TokenizerPoint, World, begin_tokenizer, budget, claim_table
 from larp_edu.claims import claim_values, hull_at, judge_claim, lower_hull, make_grid
 from larp_edu.claims import paired_interval, point_key, run_point, verdict, write_row
@@ -86,9 +86,13 @@ def test_a_claim_at_equal_distortion():
         for name, psnr, nats in (('a', 20.0, 10.0), ('b', 22.0, 20.0), ('p', 21.0, 14.0)):
             rows += [row(name, seed, psnr=psnr), generator_row(name, seed, nats_clip=nats + seed)]
     claim = Claim(1, '', '', 'nats_clip', (Arm('p'),), (Arm('a'), Arm('b')), -1, equal='distortion')
-    assert {s: d for s, (d, _) in claim_values(Table(rows), claim).items()} == {0: -1, 1: -1, 2: -1}
+    assert {s: d for s, (d, _) in claim_values(ScoreTable(rows), claim).items()} == {
+        0: -1,
+        1: -1,
+        2: -1,
+    }
     outside = replace(claim, plus=(Arm('b'),), minus=(Arm('a'), Arm('p')))
-    assert claim_values(Table(rows), outside) == {}
+    assert claim_values(ScoreTable(rows), outside) == {}
 
 
 def test_a_difference_of_differences():
@@ -97,12 +101,12 @@ def test_a_difference_of_differences():
         rows += [row(name, 0, psnr=1.0), generator_row(name, 0, clips=500, gfvd=value)]
     few = [Arm(name, clips=500) for name in 'abcd']
     claim = Claim(8, '', '', 'gfvd', (few[3], few[0]), (few[2], few[1]), 1)
-    assert claim_values(Table(rows), claim)[0][0] == (14 - 10) - (2 - 1)
-    assert judge_claim(Table(rows), claim)['verdict'] == 'too few seeds'
+    assert claim_values(ScoreTable(rows), claim)[0][0] == (14 - 10) - (2 - 1)
+    assert judge_claim(ScoreTable(rows), claim)['verdict'] == 'too few seeds'
 
 
 def test_nothing_has_been_run():
-    text = claim_table(Table([]))
+    text = claim_table(ScoreTable([]))
     assert text.count('not run yet') == len(CLAIMS)
 
 
