@@ -31,6 +31,7 @@ TREE = [
 ]
 LINTED = ['nbs', 'tools', 'tests', 'setup.py', 'larp_edu']
 FORMATTED = LINTED[:-1]  # modules are laid out as their notebooks are
+WORKERS = 3  # one more than the cores of CI: now and then one waits for a browser
 LONGEST = 900  # seconds; a test that takes longer hangs: it prints its stack, and fails
 
 
@@ -113,11 +114,12 @@ CHECKS = {
 
 
 def tests():
-    "Run pytest on two workers; return its exit status and the counts (passed, failed, skipped)."
+    "Run pytest on some workers; return its exit status and the counts (passed, failed, skipped)."
     env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(notebooks.ROOT))
     with tempfile.TemporaryDirectory() as tmp:
         xml = Path(tmp) / 'tests.xml'
-        options = '-q -rs -n 2 --dist worksteal --durations 5 -p no:cacheprovider'.split()
+        options = '-q -rs --dist worksteal --durations 5 -p no:cacheprovider'.split()
+        options += ['-n', str(WORKERS)]
         options += ['-o', f'faulthandler_timeout={LONGEST}', '-o', 'faulthandler_exit_on_timeout=1']
         status = subprocess.run(
             [sys.executable, '-m', 'pytest', 'tests', *options, f'--junitxml={xml}'],
