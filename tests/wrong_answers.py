@@ -15,6 +15,20 @@ class LargestSoFar(Objective):
         return loss, dict(largest=self.largest)
 """
 
+# what three of the wrong answers on page 21 are made of
+GUIDED = """
+def guided_naive(model, cond, scales, seed):
+    g, tokens = torch.Generator().manual_seed(seed), torch.zeros(len(cond), 0, dtype=torch.long)
+    none = torch.full_like(cond, model.config.classes)
+    both = torch.cat([cond, none])
+    for scale in scales:
+        answers = model(F.pad(tokens, (0, 1)).repeat(2, 1), both)[:, -1]
+        p = guided_logits(answers, scale).softmax(-1)
+        new = _pick(p, _random_marks(len(cond), p.device, g))
+        tokens = torch.cat([tokens, new[:, None]], 1)
+    return tokens
+"""
+
 WRONG = {
     '10_transformer': {
         '1. A block with a smaller MLP': [
@@ -390,6 +404,262 @@ class LargestSoFar(Objective):
         return dict(largest=self.largest)
 """,
                 'the last loss, not the largest',
+            ),
+        ],
+    },
+    '19_trainer': {
+        '1. The memory grows': [
+            ('my_step = 80', 'at that step it keeps 0.9'),
+            ('my_step = 1 / (1 - 0.98)', 'how far back the average looks'),
+            ('my_step = 44', 'too small'),
+        ],
+        '2. How long does Adam remember?': [
+            ('my_steps = math.log(1e4 * 0.01) / -math.log(0.99)', 'the square of 10,000'),
+            ('my_steps = math.log(1e8) / -math.log(0.99)', 'with a share of 0.01 only'),
+            ('my_steps = 100', 'to about a third only'),
+            ('my_steps = 153', 'the decay of the momentum'),
+        ],
+        '3. The place in the data': [
+            (
+                """
+def shuffled(n, batch, start):
+    yield from torch.randperm(n).split(batch)
+""",
+                'after 3 batches there are no more',
+            ),
+            (
+                """
+def shuffled(n, batch, start):
+    for step in itertools.count(start):
+        yield torch.randint(n, (batch,))
+""",
+                'expected each of 0 to 11 once',
+            ),
+            (
+                """
+def shuffled(n, batch, start):
+    for step in itertools.count(start):
+        yield torch.arange(n).roll(-step * batch)[:batch]
+""",
+                'pass 0 is not shuffled',
+            ),
+            (
+                """
+def shuffled(n, batch, start):
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0)).split(batch)
+    for step in itertools.count(start):
+        yield order[step % len(order)]
+""",
+                'pass 1 has the order of pass 0',
+            ),
+            (
+                """
+def shuffled(n, batch, start):
+    while True:
+        yield from torch.randperm(n).split(batch)
+""",
+                'a second run from step 0 sees another order',
+            ),
+            (
+                """
+def shuffled(n, batch, start):
+    for step in itertools.count(start):
+        torch.manual_seed(step // (n // batch))
+        yield torch.randperm(n).split(batch)[step % (n // batch)]
+""",
+                "you change torch's own random numbers",
+            ),
+            (
+                """
+def shuffled(n, batch, start):
+    g = torch.Generator().manual_seed(0)
+    while True:
+        yield from torch.randperm(n, generator=g).split(batch)
+""",
+                'starts at step 5 begins at step 0 again',
+            ),
+            (
+                """
+def shuffled(n, batch, start):
+    for k in itertools.count(start * batch // n):
+        yield from torch.randperm(n, generator=torch.Generator().manual_seed(k)).split(batch)
+""",
+                'begins at the start of that pass',
+            ),
+            (
+                """
+def shuffled(n, batch, start):
+    g = torch.Generator().manual_seed(start)
+    while True:
+        yield from torch.randperm(n, generator=g).split(batch)
+""",
+                'sees other clips than the whole run does',
+            ),
+        ],
+    },
+    '20_generator': {
+        '1. A clip in bits': [
+            ('my_bits = 16 * 1.38', 'that is in nats'),
+            ('my_bits = 16 * 1.38 * math.log(2)', 'expected divided'),
+            ('my_bits = 1.38 / math.log(2)', 'that is one token'),
+            ('my_bits = 16 * 8', 'without the generator'),
+        ],
+        '2. One block of the largest': [
+            ('my_parameters = 12 * 1280**2 + 2 * 1280', 'rounded up to 3,584'),
+            ('my_parameters = 4 * 1280**2 + 2 * 1280 * 3584 + 2 * 1280', 'has three matrices'),
+            ('my_parameters = 4 * 1280**2 + 3 * 1280 * 3584', 'the two norms are missing'),
+        ],
+        '3. Backwards': [
+            ('backward_logits = lambda model, tokens, cond: model(tokens, cond)', 'see token 0'),
+            (
+                """
+def backward_logits(model, tokens, cond):
+    return model(tokens.flip(1), cond)
+""",
+                'put the logits back in order',
+            ),
+            (
+                """
+def backward_logits(model, tokens, cond):
+    return model(tokens, cond).flip(1)
+""",
+                'your logits 0 see token 0, expected only tokens after them',
+            ),
+            (
+                """
+def backward_logits(model, tokens, cond):
+    return model(tokens[:, 1:].flip(1), cond).flip(1)
+""",
+                'expected (4, 6, 256)',
+            ),
+        ],
+        '4. Bigrams': [
+            (
+                """
+def bigram_nats(seen, new, codes, add):
+    nats = []
+    for i in range(1, seen.shape[1]):
+        pairs = torch.bincount(codes * seen[:, i - 1] + seen[:, i], minlength=codes**2)
+        shares = pairs.reshape(codes, codes) / len(seen)
+        nats.append(-shares.log()[new[:, i - 1], new[:, i]].mean())
+    return torch.stack(nats)
+""",
+                'add `add` to every cell',
+            ),
+            (
+                """
+def bigram_nats(seen, new, codes, add):
+    nats = []
+    for i in range(1, seen.shape[1]):
+        pairs = torch.bincount(codes * seen[:, i - 1] + seen[:, i], minlength=codes**2) + add
+        pairs = pairs.reshape(codes, codes)
+        nats.append(-(pairs / pairs.sum(0)).log()[new[:, i - 1], new[:, i]].mean())
+    return torch.stack(nats)
+""",
+                'your columns add up to 1',
+            ),
+            (
+                """
+def bigram_nats(seen, new, codes, add):
+    pairs = torch.bincount((codes * seen[:, :-1] + seen[:, 1:]).flatten(), minlength=codes**2)
+    pairs = pairs.reshape(codes, codes) + add
+    shares = pairs / pairs.sum(1, keepdim=True)
+    return -shares.log()[new[:, :-1], new[:, 1:]].mean(0)
+""",
+                'one table for all positions',
+            ),
+            (
+                """
+def bigram_nats(seen, new, codes, add):
+    nats = []
+    for i in range(1, seen.shape[1]):
+        pairs = torch.bincount(codes * seen[:, i - 1] + seen[:, i], minlength=codes**2) + add
+        pairs = pairs.reshape(codes, codes)
+        shares = pairs / pairs.sum(1, keepdim=True)
+        nats.append(-shares.log()[seen[:, i - 1], seen[:, i]].mean())
+    return torch.stack(nats)
+""",
+                'you pay for the clips that were counted',
+            ),
+        ],
+    },
+    '21_sampling': {
+        '1. Nine times in ten': [
+            ('my_temperature = 0.5', 'seven tenths of their sum'),
+            ('my_temperature = 0.5 / 0.9', 'not the probabilities'),
+            ('my_temperature = 4.39', 'that is 1 / T'),
+        ],
+        '2. The price of a cache': [
+            ('my_megabytes = 4 * 30 * 1024 * 1280 / 1e6', 'keys and values are both kept'),
+            ('my_megabytes = 4 * 2 * 1024 * 1280 / 1e6', 'that is one block'),
+            ('my_megabytes = 4 * 30 * 2 * 20 * 1024 * 1280 / 1e6', 'do not count them again'),
+        ],
+        '3. Min-p': [
+            (
+                """
+def min_p(logits, share):
+    return logits.masked_fill(logits.softmax(-1) < share, float('-inf'))
+""",
+                'with a probability of at least `share`',
+            ),
+            (
+                """
+def min_p(logits, share):
+    return logits.masked_fill(logits < share * logits.amax(-1, keepdim=True), float('-inf'))
+""",
+                'a share of the largest logit says nothing',
+            ),
+            (
+                """
+def min_p(logits, share):
+    return logits.masked_fill(logits < logits.max() + math.log(share), float('-inf'))
+""",
+                'expected that of each row',
+            ),
+            (
+                """
+def min_p(logits, share):
+    p = logits.softmax(-1)
+    return p * (p >= share * p.amax(-1, keepdim=True))
+""",
+                'there is no negative number',
+            ),
+            (
+                """
+def min_p(logits, share):
+    least = logits.amax(-1, keepdim=True) + math.log(share)
+    return logits.masked_fill(logits < least, 0.0)
+""",
+                'nothing is -inf',
+            ),
+            (
+                """
+def min_p(logits, share):
+    return logits.masked_fill(logits < logits.amax(-1, keepdim=True) - share, float('-inf'))
+""",
+                'of two rows you keep 1 and 1 codes, expected 3 and 1',
+            ),
+        ],
+        '4. Guidance for some of the tokens': [
+            (
+                """
+def guided_naive(model, cond, scales, seed):
+    return naive(model, cond, seed)
+""",
+                'the class still matters',
+            ),
+            (
+                """
+def guided_naive(model, cond, scales, seed):
+    return generate(model, cond, guidance_scale=scales[0], seed=seed)
+""",
+                'the scale of the first token is used for all',
+            ),
+            (GUIDED.replace('cond, none', 'none, cond'), '"with" and "without" are exchanged'),
+            (GUIDED.replace('model.config.classes', '0'), 'is "no class" the class'),
+            (
+                GUIDED.replace('in scales', 'in scales[1:] + scales[:1]'),
+                'the first four tokens is 8',
             ),
         ],
     },
