@@ -663,4 +663,158 @@ def guided_naive(model, cond, scales, seed):
             ),
         ],
     },
+    '22_metrics': {
+        '1. Half of the clips': [
+            ('my_distance = 4.33', 'with fewer clips it is larger'),
+            ('my_distance = 2.17', 'a larger distance, not a smaller one'),
+            ('my_distance = 6.1', 'this distance is squared already'),
+        ],
+        '2. Divided by N, or by N - 1': [
+            ('my_share = 1 / 3', 'standard deviations are compared'),
+            ('my_share = (4 / 3) ** 0.5 - 1', 'the distance is squared'),
+            ('my_share = 0', 'divided by 3 is larger'),
+            ('my_share = 2.4', 'is it per cent'),
+        ],
+        '3. The floor of a set': [
+            (
+                """
+def floor_of(rows, n, draws=4):
+    one = FeatureStats(rows.shape[1]).update(rows[:n])
+    return fvd(one, one)
+""",
+                'is each set compared with itself?',
+            ),
+            (
+                """
+def floor_of(rows, n, draws=4):
+    one = FeatureStats(rows.shape[1]).update(rows[:n])
+    return fvd(one, FeatureStats(rows.shape[1]).update(rows[n : 2 * n]))
+""",
+                'your floor sees it: mix',
+            ),
+            (
+                """
+def floor_of(rows, n, draws=4):
+    one, other = (rows[torch.randperm(len(rows))[:n]] for _ in range(2))
+    return distances(one, other)[0]
+""",
+                'do your sets share rows?',
+            ),
+            (
+                """
+def floor_of(rows, n, draws=4):
+    one, other = rows[torch.randperm(len(rows))].chunk(2)
+    return distances(one, other)[0]
+""",
+                'has each set n rows?',
+            ),
+            (
+                """
+def floor_of(rows, n, draws=4):
+    order = torch.randperm(len(rows))
+    return distances(rows[order[:n]], rows[order[n : 2 * n]])[0]
+""",
+                'do you use `draws`?',
+            ),
+        ],
+    },
+    '23_judge': {
+        '1. The same clips twice': [
+            ('my_distance = 2.51', 'the floor of 1,024 different clips'),
+            ('my_distance = floor / 2', 'here it does not'),
+            ('my_distance = 2 * floor', 'do not differ more than before'),
+        ],
+        '2. Three classes lost': [
+            ('my_recall = 0.94', 'that is the precision'),
+            ('my_recall = 1 / 3', 'the share that is lost'),
+            ('my_recall = 0.85', 'discs have three of them'),
+        ],
+        '3. Whose fault is it?': [
+            (
+                """
+def two_parts(a, b):
+    means = (a.mean - b.mean).norm().item()
+    return means, fvd(a, b) - means
+""",
+                'the length is squared',
+            ),
+            (
+                """
+def two_parts(a, b):
+    means = (a.mean - b.mean).square().sum().item()
+    return fvd(a, b) - means, means
+""",
+                'the part of the covariances first',
+            ),
+            (
+                """
+def two_parts(a, b):
+    return (a.mean - b.mean).square().sum().item(), fvd(a, b)
+""",
+                'is the whole distance',
+            ),
+            (
+                """
+def two_parts(a, b):
+    return (a.mean - b.mean).square().sum().item(), (a.cov - b.cov).square().sum().item()
+""",
+                'two sets with one mean have the parts',
+            ),
+            ('two_parts = fvd', 'the result is a float, expected two numbers'),
+        ],
+    },
+    '24_story': {
+        '1. One frame held': [
+            ('my_psnr = 18.62', 'the best of all stills'),
+            ('my_psnr = 21.6', 'so fewer decibels'),
+            ('my_psnr = 9.3', 'decibels are a logarithm'),
+            ('my_psnr = 12.6', '3 decibels, not 6'),
+        ],
+        '2. Fewer generated clips': [
+            ("my_gfvd = shipped['gfvd']", 'the floor of 225 is higher'),
+            ("my_gfvd = 4 * shipped['gfvd']", 'only the part of the floor grows'),
+            ("my_gfvd = shipped['gfvd'] / 4", 'a larger distance, not a smaller one'),
+        ],
+        '3. Find the copies': [
+            (
+                """
+def are_copies(clips, train, error):
+    return torch.cdist(clips.flatten(1), train.flatten(1)).min(1).values <= error
+""",
+                'a sum over the numbers of a clip',
+            ),
+            (
+                """
+def are_copies(clips, train, error):
+    apart = (clips.flatten(1)[:, None] - train.flatten(1)).square().mean(-1)
+    return apart.min(1).values <= error
+""",
+                'the root of the mean of the squares',
+            ),
+            (
+                """
+def are_copies(clips, train, error):
+    apart = (clips.flatten(1)[:, None] - train.flatten(1)).square().mean(-1).sqrt()
+    return apart.mean(1) <= error
+""",
+                'take the nearest training clip',
+            ),
+            (
+                """
+def are_copies(clips, train, error):
+    apart = (clips.flatten(1)[:, None] - train.flatten(1)).square().mean(-1).sqrt()
+    return apart <= error
+""",
+                'near to *any* of them',
+            ),
+            (
+                """
+def are_copies(clips, train, error):
+    apart = (clips.flatten(1)[:, None] - train.flatten(1)).square().mean(-1).sqrt()
+    return apart.min(1).values <= 0.06
+""",
+                'none for an `error` of 0.02: do you use `error`',
+            ),
+        ],
+    },
 }
