@@ -17,7 +17,6 @@ steps since the last checkpoint.
 import argparse
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -308,14 +307,6 @@ def show_price(place: Place, grid: dict[Point, int], options) -> None:
         f'{len(grid) - len(missing)} of {len(grid)} points are done; the others take about '
         f'{hours:.1f} h of one core, {hours / options.jobs:.1f} h with --jobs {options.jobs}'
     )
-
-
-def remove_stale(place: Place, grid: dict[Point, int]) -> None:
-    "Delete folders below runs/claims of points that are not in the grid any more."
-    keep = {place.folder(p) for p in grid}
-    for path in place.runs.glob('*-seed*'):
-        if path not in keep:
-            shutil.rmtree(path)
 
 
 def parse(argv):
