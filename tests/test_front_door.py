@@ -27,6 +27,11 @@ def test_the_tokenizer_is_light():
     assert 'torch' in found and not found & HEAVY
 
 
+def test_training_loads_sharding_and_plotting_only_when_it_needs_them():
+    code = "import sys, larp_edu.train; assert 'torch.distributed.fsdp' not in sys.modules"
+    assert 'matplotlib' not in loaded_by(code)
+
+
 @pytest.mark.parametrize('name', larp_edu.__all__)
 def test_every_name_is_there_and_says_what_it_is(name):
     value = getattr(larp_edu, name)
