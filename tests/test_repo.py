@@ -1,10 +1,14 @@
 "The tools in tools/ notice what they should: each test spoils one thing in a small repository."
 
+import base64
+import io
 import json
 import shutil
 import sys
 from pathlib import Path
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'tools'))
@@ -19,7 +23,19 @@ def shown(mime, data, **metadata):
     return {'output_type': 'display_data', 'data': {mime: data}, 'metadata': metadata}
 
 
-PNG = shown('image/png', 'iVBORw0KGgo=', **{'image/png': {'alt': 'a dot'}})
+def png(pixels):
+    "A picture of an array (H, W, 3) of bytes, in base64."
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, 'PNG')
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def pixels(picture):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert('RGB'))
+
+
+DOT = png(np.zeros((1, 1, 3), np.uint8))
+PNG = shown('image/png', DOT, **{'image/png': {'alt': 'a dot'}})
 WIDGET = shown('application/vnd.jupyter.widget-view+json', {})
 ERROR = {'output_type': 'error', 'ename': 'ValueError', 'evalue': 'no', 'traceback': []}
 STDERR = {'output_type': 'stream', 'name': 'stderr', 'text': 'a warning'}
@@ -306,7 +322,7 @@ def test_never_run(repo):
         (STDERR, 'output on stderr: a warning'),
         (BIG, '1.1 MB, more than 1 MB'),
         (shown('image/svg+xml', '<svg/>'), 'image/svg+xml output'),
-        (shown('image/png', 'iVBORw0KGgo='), 'figure without alt text'),
+        (shown('image/png', DOT), 'figure without alt text'),
     ],
 )
 def test_bad_output(repo, output, problem):
@@ -360,6 +376,18 @@ def test_run(repo):
     assert sys.prefix not in path.read_text()
     replace(path, '1 / 0', '2 / 0')  # the output that was kept is not of this code
     assert [b for b in second(repo) if 'a plain run skips' in b]
+
+
+def test_pictures_get_smaller():
+    "Few colours: a palette, and the same pixels. More colours than anybody can halve: as they are."
+    random = np.random.default_rng(0)
+    drawing = np.repeat(random.integers(0, 50, (60, 60, 1)), 3, 2).astype(np.uint8)
+    noise = random.integers(0, 256, (60, 60, 3)).astype(np.uint8)
+    for picture, mode in ((drawing, 'P'), (noise, 'RGB')):
+        found = notebooks.smaller(png(picture))
+        assert Image.open(io.BytesIO(base64.b64decode(found))).mode == mode
+        assert (pixels(found) == picture).all()
+        assert len(found) <= len(png(picture))
 
 
 def test_run_stops_at_a_failure(repo):
