@@ -120,9 +120,10 @@ def test_a_grid_has_every_arm_of_the_claims():
     names = {p.name for p in grid}
     arms = [arm for claim in CLAIMS for arm in claim.plus + claim.minus]
     assert {arm.name for arm in arms} <= names
-    made = {(p.name, p.size, p.clips, p.order) for p in grid if isinstance(p, GeneratorPoint)}
-    usual = REGIMES['toy'].clips
-    assert {(a.name, a.size, a.clips or usual, a.order) for a in arms} <= made
+    gens = [p for p in grid if isinstance(p, GeneratorPoint)]
+    made = {(p.name, p.size, p.clips, p.order, p.steps) for p in gens}
+    clips, steps = REGIMES['toy'].clips, REGIMES['toy'].generator_steps
+    assert {(a.name, a.size, a.clips or clips, a.order, a.steps or steps) for a in arms} <= made
     assert sum(rows[5] for rows in budget(grid)[:-1]) == pytest.approx(budget(grid)[-1][5])
 
 
