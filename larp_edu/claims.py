@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['HELD_OUT_SEED', 'GENERATOR_SIZES', 'MOST_COPIED', 'CURVES', 'Point', 'QUESTIONS', 'SEEDS_OF', 'FIRST', 'REGIMES',
            'MAIN_WEIGHT', 'MACS_PER_SECOND', 'MEASURE_SECONDS', 'T975', 'LEAST_SEEDS', 'WITH', 'WITHOUT', 'WEIGHTS',
-           'CHEAP', 'CLAIMS', 'ABLATION', 'COUNTS', 'World', 'draw_clips', 'rows_distance', 'judge_features',
-           'judge_damages', 'validate_judge', 'TokenizerPoint', 'ArmLoss', 'begin_tokenizer', 'fit_point', 'set_scores',
-           'change_by_position', 'code_scores', 'measure_tokenizer', 'GeneratorPoint', 'fit_generator_point',
-           'nats_by_position', 'drawn_rows', 'decode_all', 'copy_scores', 'measure_generator', 'draw_labels',
-           'run_tokenizer', 'run_generator', 'run_point', 'Regime', 'Arms', 'prior_arms', 'cheap_arms',
+           'CHEAP', 'CLAIMS', 'PLAIN_WORDS', 'ARM_SCORES', 'ABLATION', 'COUNTS', 'World', 'draw_clips', 'rows_distance',
+           'judge_features', 'judge_damages', 'validate_judge', 'TokenizerPoint', 'ArmLoss', 'begin_tokenizer',
+           'fit_point', 'set_scores', 'change_by_position', 'code_scores', 'measure_tokenizer', 'GeneratorPoint',
+           'fit_generator_point', 'nats_by_position', 'drawn_rows', 'decode_all', 'copy_scores', 'measure_generator',
+           'draw_labels', 'run_tokenizer', 'run_generator', 'run_point', 'Regime', 'Arms', 'prior_arms', 'cheap_arms',
            'patchwise_arms', 'holistic_arms', 'patches_of', 'points_of', 'textured_pair', 'sampling_arms',
            'quantiser_arms', 'count_arms', 'ramp_arms', 'make_grid', 'lineage', 'forward_macs', 'estimated_seconds',
            'budget', 'point_config', 'point_key', 'write_row', 'paired_interval', 'verdict', 'lower_hull', 'hull_at',
            'Arm', 'Claim', 'arms_named', 'read_rows', 'ScoreTable', 'claim_values', 'judge_claim', 'claim_table',
-           'ablation_table']
+           'in_words', 'verdict_sentence', 'verdicts', 'arm_table', 'ablation_table']
 
 # %% ../nbs/33_claims.ipynb #imports0
 import hashlib
@@ -1264,6 +1264,83 @@ def claim_table(table: ScoreTable) -> str:
         share = '-' if row['share'] is None else f'{row["share"]:+.0%}'
         cells = (claim.question, claim.text, claim.paper, result, row['seeds'], row['verdict'])
         lines.append('| ' + ' | '.join(map(str, (*cells, share, claim.doubt))) + ' |')
+    return '\n'.join(lines)
+
+# %% ../nbs/33_claims.ipynb #say00002
+PLAIN_WORDS = {
+    'reproduced': 'as the paper says',
+    'opposite': 'the opposite of what the paper says',
+    'not at this scale': 'a difference that these seeds cannot tell from none',
+    'too few seeds': 'too few seeds to say',
+    'not run yet': 'not run yet',
+}
+
+
+def in_words(row: dict) -> str:  # of `judge_claim`
+    "The difference, its interval, and the verdict in plain words."
+    if row['mean'] is None:
+        return PLAIN_WORDS[row['verdict']]
+    interval = '' if row['low'] is None else f' ({row["low"]:+.1f} to {row["high"]:+.1f})'
+    return f'{row["mean"]:+.1f}{interval}: {PLAIN_WORDS[row["verdict"]]}'
+
+
+def verdict_sentence(table: ScoreTable) -> str:
+    "What the prior does to generated clips, in one sentence."
+    changed, equal = (
+        next(c for c in CLAIMS if c.question == 1 and c.measure == 'gfvd' and c.equal == equal)
+        for equal in ('', 'rfvd')
+    )
+    plain, fair = judge_claim(table, changed), judge_claim(table, equal)
+    if not plain['seeds']:
+        return 'The grid that tests the prior has not been run yet.'
+    return (
+        f'In a small world with textures, {plain["seeds"]} seeds, the prior changes the distance '
+        f'of generated clips (gFVD) by {in_words(plain)}; at equal quality of reconstruction '
+        f'(rFVD), against cheaper ways of saying less, {fair["seeds"]} seeds, by {in_words(fair)}.'
+    )
+
+
+def verdicts(rows: Sequence[dict]) -> dict:  # JSON-able
+    "The sentence, and every claim with its difference, interval and verdict."
+    table = ScoreTable(rows)
+    kept = 'seeds', 'mean', 'low', 'high', 'share', 'verdict'
+    claims = []
+    for claim in CLAIMS:
+        row = judge_claim(table, claim)
+        words = dict(question=claim.question, claim=claim.text, paper=claim.paper)
+        measured = dict(measure=claim.measure, equal=claim.equal)
+        claims.append(words | measured | {k: row[k] for k in kept})
+    return dict(points=len(rows), sentence=verdict_sentence(table), claims=claims)
+
+# %% ../nbs/33_claims.ipynb #arms0002
+ARM_SCORES = {  # score: its heading, and its format
+    'psnr': ('PSNR', '.2f'),
+    'psnr_plain': ('PSNR without texture', '.2f'),
+    'rfvd': ('rFVD', '.1f'),
+    'rrecognised': ('recognised, reconstructed', '.1%'),
+    'perplexity': ('codes, effective', '.0f'),
+    'nats': ('nats a token', '.2f'),
+    'nats_clip': ('nats a clip', '.1f'),
+    'gfvd': ('gFVD', '.1f'),
+    'grecognised': ('recognised, generated', '.1%'),
+    'gprecision': ('precision', '.2f'),
+    'grecall': ('recall', '.2f'),
+    'copy_ratio': ('copying', '.2f'),
+}
+
+
+def arm_table(table: ScoreTable) -> str:
+    "Means of the main scores over the seeds, arm by arm, as a Markdown table."
+    heads = ['arm', 'seeds', *(head for head, _ in ARM_SCORES.values())]
+    lines = ['| ' + ' | '.join(heads) + ' |', '|---' * len(heads) + '|']
+    for name in dict.fromkeys(name for name, _ in table.tokenizers):
+        rows = [table.scores(Arm(name), seed) for seed in table.seeds]
+        rows = [row for row in rows if row]
+        cells = [name, len(rows)]
+        for key, (_, form) in ARM_SCORES.items():
+            values = [row[key] for row in rows if row.get(key) is not None]
+            cells.append(format(sum(values) / len(values), form) if values else '-')
+        lines.append('| ' + ' | '.join(map(str, cells)) + ' |')
     return '\n'.join(lines)
 
 # %% ../nbs/33_claims.ipynb #paper002

@@ -13,7 +13,8 @@ import torch
 from larp_edu.claims import CLAIMS, FIRST, REGIMES, Arm, Arms, Claim, GeneratorPoint, ScoreTable
 from larp_edu.claims import ArmLoss, TokenizerPoint, World, begin_tokenizer, budget, claim_table
 from larp_edu.claims import claim_values, hull_at, judge_claim, lower_hull, make_grid
-from larp_edu.claims import paired_interval, point_key, run_point, verdict, write_row
+from larp_edu.claims import paired_interval, point_key, read_rows, run_point, verdict
+from larp_edu.claims import verdict_sentence, verdicts, write_row
 from larp_edu.files import save_model
 from larp_edu.judge import ShapeNet
 from larp_edu.tokenizer import LARPTokenizer
@@ -108,6 +109,27 @@ def test_a_difference_of_differences():
 def test_nothing_has_been_run():
     text = claim_table(ScoreTable([]))
     assert text.count('not run yet') == len(CLAIMS)
+
+
+def test_the_sentence_says_what_the_rows_say():
+    "The prior is worse by 2 in every seed, and 1 below the line through the cheap ways."
+    rows = []
+    for seed in range(3):
+        for name, rfvd, gfvd in (('w0', 5.0, 10.0), ('tokens8', 9.0, 16.0), ('w0.06', 7.0, 12.0)):
+            near = 0.1 * seed
+            rows += [row(name, seed, rfvd=rfvd, psnr=1.0)]
+            rows += [generator_row(name, seed, gfvd=gfvd + (near if name == 'w0.06' else 0))]
+    said = verdict_sentence(ScoreTable(rows))
+    assert '3 seeds, the prior changes' in said
+    assert '(gFVD) by +2.1 (+1.9 to +2.3): the opposite of what the paper says;' in said
+    assert said.endswith('by -0.9 (-1.1 to -0.7): as the paper says.')
+    assert verdict_sentence(ScoreTable([])).endswith('has not been run yet.')
+
+
+def test_the_stored_verdict_is_that_of_the_stored_rows():
+    results = ROOT / 'results/claims'
+    stored = json.loads((results / 'verdict.json').read_text())
+    assert stored == json.loads(json.dumps(verdicts(read_rows(results))))
 
 
 # ---- the grid

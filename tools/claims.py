@@ -4,6 +4,7 @@
     python tools/claims.py pilot            find the world: textures, hues, sizes of the generator
     python tools/claims.py price            what the grid costs, and what of it is done
     python tools/claims.py run              run it; go on wherever it was stopped
+    python tools/claims.py verdict          what the rows say, into results/claims/verdict.json
 
 Options: --regime toy|gpu, --seeds 5, --only 1 2 ... (questions), --jobs 2, --minutes M (begin no
 point after that), --threads 1 (of each point), --keep (rows that older code made are good enough).
@@ -29,7 +30,7 @@ import torch
 import freshness
 from larp_edu.claims import FIRST, REGIMES, Arms, GeneratorPoint, Point, Regime, TokenizerPoint
 from larp_edu.claims import budget, estimated_seconds, lineage, make_grid, point_config, point_key
-from larp_edu.claims import run_point, validate_judge, write_row
+from larp_edu.claims import read_rows, run_point, validate_judge, verdicts, write_row
 from larp_edu.files import asset, fingerprint, save_model, write_bytes
 from larp_edu.judge import ShapeNet, train_texture_judge
 from larp_edu.machine import provenance
@@ -309,11 +310,18 @@ def show_price(place: Place, grid: dict[Point, int], options) -> None:
     )
 
 
+def write_verdict(results: Path) -> None:
+    "What the rows of the main regime say."
+    found = verdicts(read_rows(results))
+    write_row(results / 'verdict.json', found)
+    print(found['sentence'])
+
+
 def parse(argv):
     p = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument('what', choices=('judge', 'pilot', 'price', 'run'))
+    p.add_argument('what', choices=('judge', 'pilot', 'price', 'run', 'verdict'))
     p.add_argument('--regime', choices=REGIMES, default='toy')
     p.add_argument('--seeds', type=int, default=5, help='at most so many')
     p.add_argument('--only', type=int, nargs='+', choices=FIRST, default=FIRST)
@@ -338,6 +346,8 @@ def main(argv: list[str] | None = None) -> None:
     judge = options.judge or judge_of(options.regime)
     folders = root / 'runs/claims', root / 'results/claims'
     place = Place(*folders, judge, prefix_of(options.regime))
+    if options.what == 'verdict':
+        return write_verdict(place.results)
     if options.what == 'pilot':
         grid = pilot_grid(regime)
     else:
@@ -348,7 +358,10 @@ def main(argv: list[str] | None = None) -> None:
     show_price(place, grid, options)
     if options.what != 'price':
         command = [sys.executable, __file__, *argv]
-        sys.exit(not Runner(place, grid, command, options).run())
+        complete = Runner(place, grid, command, options).run()
+        if options.regime == 'toy':
+            write_verdict(place.results)
+        sys.exit(not complete)
 
 
 if __name__ == '__main__':
