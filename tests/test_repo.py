@@ -332,6 +332,16 @@ def test_bad_output(repo, output, problem):
     assert len(second(repo)) == 1 and problem in second(repo)[0]
 
 
+def test_an_old_alt_text(repo):
+    path = repo / 'nbs/01_second.ipynb'
+    write(path, code('a', '#| fig-alt: a spot\n' + USE, PNG))
+    stamp(path)
+    assert second(repo) == ['cell 1: figure with an old alt text: run the page']
+    write(path, code('a', '#| fig-alt: a dot\n' + USE, PNG))
+    stamp(path)
+    assert second(repo) == []
+
+
 def test_widget_state(repo):
     replace(
         repo / 'nbs/01_second.ipynb',

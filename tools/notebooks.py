@@ -266,8 +266,11 @@ def problems(path):
             for mime in data:
                 if mime.startswith(('image/', 'video/')) and mime != 'image/png':
                     say(f'{mime} output, use PNG')
-            if 'image/png' in data and not o['metadata'].get('image/png', {}).get('alt'):
+            alt = o.get('metadata', {}).get('image/png', {}).get('alt')
+            if 'image/png' in data and not alt:
                 say('figure without alt text: start the cell with `#| fig-alt: what it shows`')
+            elif 'image/png' in data and alt != directives(source(c)).get('fig-alt', alt):
+                say('figure with an old alt text: run the page')
     return bad
 
 
