@@ -120,10 +120,10 @@ def test_the_sentence_says_what_the_rows_say():
             rows += [row(name, seed, rfvd=rfvd, psnr=1.0)]
             rows += [generator_row(name, seed, gfvd=gfvd + (near if name == 'w0.06' else 0))]
     said = verdict_sentence(ScoreTable(rows))
-    assert '3 seeds, the prior changes' in said
-    assert '(gFVD) by +2.1 (+1.9 to +2.3): the opposite of what the paper says;' in said
-    assert said.endswith('by -0.9 (-1.1 to -0.7): as the paper says.')
-    assert verdict_sentence(ScoreTable([])).endswith('has not been run yet.')
+    assert 'tokenizer: +2.1 (+1.9 to +2.3), 3 seeds, the opposite of what the paper says; ' in said
+    assert 'from the start: not run yet; ' in said
+    assert said.endswith('(rFVD): -0.9 (-1.1 to -0.7), 3 seeds, as the paper says.')
+    assert verdict_sentence(ScoreTable([])).count('not run yet') == 3
 
 
 def test_the_stored_verdict_is_that_of_the_stored_rows():
@@ -157,6 +157,16 @@ def test_every_regime_has_every_question(regime, question):
     for point in grid:
         assert set(point.parents) <= seen
         seen.add(point)
+
+
+def test_a_grid_of_some_arms():
+    "Those arms, their generators, and what they branch off from; an unknown name is refused."
+    grid = claims.of_arms(make_grid(REGIMES['tiny'], 2), ['w0.06', 'whole-w0'])
+    assert {p.name for p in grid} == {'base', 'w0.06', 'whole-w0'}
+    assert {p.seed for p in grid} == {0, 1}
+    assert any(isinstance(p, GeneratorPoint) for p in grid)
+    with pytest.raises(SystemExit, match='--arms w7: no such arm, expected some of base, w0'):
+        claims.of_arms(grid, ['w7'])
 
 
 def test_keys():

@@ -6,8 +6,9 @@
     python tools/claims.py run              run it; go on wherever it was stopped
     python tools/claims.py verdict          what the rows say, into results/claims/verdict.json
 
-Options: --regime toy|gpu, --seeds 5, --only 1 2 ... (questions), --jobs 2, --minutes M (begin no
-point after that), --threads 1 (of each point), --keep (rows that older code made are good enough).
+Options: --regime toy|gpu, --seeds 5, --only 1 2 ... (questions), --arms w0 w0.06 ... (tokenizers
+of these names and their generators), --jobs 2, --minutes M (begin no point after that), --threads 1
+(of each point), --keep (rows that older code made are good enough).
 
 Each point has a process of its own. Weights and checkpoints lie in runs/claims, a row of numbers
 for each point in results/claims. A row is made again when its config, the code that its training
@@ -260,6 +261,16 @@ def pilot_grid(regime: Regime) -> dict[Point, int]:
 # ---- the command line
 
 
+def of_arms(grid: dict[Point, int], names: list[str]) -> dict[Point, int]:
+    "The points of some arms, and those that they need."
+    unknown = sorted(set(names) - {p.name for p in grid})
+    if unknown:
+        known = ', '.join(dict.fromkeys(p.name for p in grid))
+        sys.exit(f'--arms {" ".join(unknown)}: no such arm, expected some of {known}')
+    needed = {q for p in grid if p.name in names for q in (*lineage(p), p)}
+    return {p: question for p, question in grid.items() if p in needed}
+
+
 def make_judge(options) -> None:
     "Train the judge of the textured world in stages that can be resumed, test it, and write both."
     began = time.process_time()
@@ -325,6 +336,7 @@ def parse(argv):
     p.add_argument('--regime', choices=REGIMES, default='toy')
     p.add_argument('--seeds', type=int, default=5, help='at most so many')
     p.add_argument('--only', type=int, nargs='+', choices=FIRST, default=FIRST)
+    p.add_argument('--arms', nargs='+', metavar='NAME', help='only these tokenizers')
     p.add_argument('--jobs', type=int, default=2, help='points side by side')
     p.add_argument('--threads', type=int, default=1, help='of each point')
     p.add_argument('--minutes', type=float, default=1e9, help='begin no point after that')
@@ -352,6 +364,7 @@ def main(argv: list[str] | None = None) -> None:
         grid = pilot_grid(regime)
     else:
         grid = make_grid(regime, options.seeds, tuple(options.only))
+        grid = of_arms(grid, options.arms) if options.arms else grid
     if options.work:
         point = next(p for p in grid if p.id == options.work)
         return work(place, point, grid[point], options.threads)
