@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'tools'))
 import badges
 import check
+import freshness
 import layout
 import notebooks
 import readme
@@ -166,6 +167,16 @@ def test_readme(repo):
 def test_readme_leaves_out_hidden_cells_and_has_alt_text(repo):
     text = (repo / 'README.md').read_text()
     assert 'hide' not in text and '1 + 1' in text and '![a dot](index_files/index_1_0.png)' in text
+
+
+def test_a_variable_of_a_loop_is_no_name_of_the_module(repo):
+    "`double` has an `x`, and so has the sum: that table is nothing that double needs."
+    module = repo / 'larp_edu/first.py'
+    module.write_text(module.read_text() + '\nTABLE, (A, B) = sum(x for x in (1, 2)), (3, 4)\n')
+    package = freshness.Package(repo)
+    assert set(package.reach([('first', 'double')])) == {('first', 'double')}
+    assert package.reach([('first', 'x')]) == {}
+    assert {name for _, name in package.reach([('first', 'B')])} == {'TABLE', 'A', 'B'}
 
 
 def test_modules(repo):

@@ -245,7 +245,8 @@ class Module:
         if isinstance(node, ast.ClassDef):
             return {node.name}
         if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-            stored = (n for n in ast.walk(node) if isinstance(n, ast.Name))
+            targets = getattr(node, 'targets', None) or [node.target]  # not variables of a loop
+            stored = (n for t in targets for n in ast.walk(t) if isinstance(n, ast.Name))
             return {n.id for n in stored if isinstance(n.ctx, ast.Store)}
         return set()
 
