@@ -817,4 +817,64 @@ def are_copies(clips, train, error):
             ),
         ],
     },
+    '25_demo': {
+        '1. Beside other clips': [
+            ('my_distance = 1.32', 'the distance to their own clips'),
+            ('my_distance = 1.69', 'that is the floor'),
+            ('my_distance = 1.69 - 1.32', 'add them, do not subtract'),
+        ],
+        '2. Half of the clips stand still': [
+            ('my_distance = 229', 'a distance is not a mean over clips'),
+            ('my_distance = 458 / 4', 'that of the covariances is a little more'),
+            ('my_distance = 458', 'when all clips are frozen'),
+            ('my_distance = 1.69', 'as if nothing were frozen'),
+        ],
+        '3. Class by class': [
+            (
+                """
+def recognised_by_class(named, asked, classes):
+    return (named == asked).float().mean()
+""",
+                'the mean over all clips: give one for each class',
+            ),
+            (
+                """
+def recognised_by_class(named, asked, classes):
+    right = (named == asked).float()
+    return torch.stack([right[named == c].mean() for c in range(classes)])
+""",
+                'how often the judge named a class',
+            ),
+            (
+                """
+def recognised_by_class(named, asked, classes):
+    return torch.bincount(asked[named == asked], minlength=classes) / len(asked)
+""",
+                'by the number of all clips',
+            ),
+            (
+                """
+def recognised_by_class(named, asked, classes):
+    return torch.bincount(asked[named == asked], minlength=classes)
+""",
+                'these are counts',
+            ),
+            (
+                """
+def recognised_by_class(named, asked, classes):
+    right = torch.bincount(asked[named == asked], minlength=classes)
+    return right / torch.bincount(asked, minlength=classes).clamp(min=1)
+""",
+                'class 3 was never asked for, and you say 0',
+            ),
+            (
+                """
+def recognised_by_class(named, asked, classes):
+    right = (named == asked).float()
+    return torch.stack([right[asked == c].mean() for c in range(classes + 1)])
+""",
+                '"no motion" is an answer',
+            ),
+        ],
+    },
 }
