@@ -29,6 +29,18 @@ def guided_naive(model, cond, scales, seed):
     return tokens
 """
 
+# what most of the wrong answers on page 31 are made of; it is one itself
+REMEMBERING = """
+def remembering(work):
+    last = {}
+    def remembered(*args):
+        if 'known' not in last or last['known'] != args:
+            last['known'] = args
+            last['result'] = work(*args)
+        return last['result']
+    return remembered
+"""
+
 WRONG = {
     '10_transformer': {
         '1. A block with a smaller MLP': [
@@ -874,6 +886,233 @@ def recognised_by_class(named, asked, classes):
     return torch.stack([right[asked == c].mean() for c in range(classes + 1)])
 """,
                 '"no motion" is an answer',
+            ),
+        ],
+    },
+    '30_nested': {
+        '1. One token missing': [
+            ('my_factor = falls[15] / falls[14]', 'decibels are a logarithm'),
+            ('my_factor = falls[15] - falls[14]', 'that is the difference in dB'),
+            ('my_factor = 10 ** ((falls[15] - falls[14]) / 20)', 'is 10 dB, not 20'),
+            ('my_factor = 10 ** ((falls[14] - falls[15]) / 10)', 'turn your ratio around'),
+        ],
+        '2. How often is token 5 decoded?': [
+            ('my_share = 1 - math.log(5) / math.log(33)', 'the other half keep all'),
+            ('my_share = 0.23', 'in which token 5 is missing'),
+            ('my_share = 0.5 + 0.5 * 28 / 32', 'its logarithm is'),
+            ('my_share = 77', 'is it per cent'),
+        ],
+        '3. Rows of different lengths': [
+            (
+                """
+def decode_rows(tok, rows):
+    k = min(len(row) for row in rows)
+    return tok.decode(torch.stack([row[:k] for row in rows]))
+""",
+                'to the length of the shortest',
+            ),
+            (
+                """
+def decode_rows(tok, rows):
+    return tok.decode(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True))
+""",
+                'fill short rows up with zeros',
+            ),
+            (
+                """
+def decode_rows(tok, rows):
+    lengths = [len(row) for row in rows]
+    groups = [[row for row in rows if len(row) == k] for k in sorted(set(lengths))]
+    return torch.cat([tok.decode(torch.stack(group)) for group in groups])
+""",
+                'the clips are in the order of the lengths',
+            ),
+            (
+                """
+def decode_rows(tok, rows):
+    return torch.cat([tok.decode(row[None]) for row in rows])
+""",
+                'you decode 5 times',
+            ),
+            (
+                """
+def decode_rows(tok, rows):
+    return [tok.decode(row[None])[0] for row in rows]
+""",
+                'the result is a list, expected a tensor',
+            ),
+        ],
+    },
+    '31_widgets': {
+        '1. How often is it drawn?': [
+            ('my_count = 6', 'setting the value that is there already'),
+            ('my_count = 5', '9 and 7 are the same value'),
+            ('my_count = 3', 'without the first picture'),
+        ],
+        '2. A page without a kernel': [
+            (
+                """
+film = animated_png([[clips[0].video[0], clips[4].video[0]]])
+my_megabytes = 9 * 32 * 256 * len(film) / 1e6
+""",
+                'four characters for three bytes',
+            ),
+            (
+                """
+film = animated_png([[clips[0].video[0], clips[4].video[0]]])
+my_megabytes = 32 * 256 * len(data_uri(film)) / 1e6
+""",
+                'the menu has nine',
+            ),
+            (
+                """
+film = animated_png([[clips[0].video[0], clips[4].video[0]]])
+my_megabytes = (9 + 32 + 256) * len(data_uri(film)) / 1e6
+""",
+                'they do not add up',
+            ),
+        ],
+        '3. One clip at two speeds': [
+            (
+                """
+def two_speeds(video):
+    return torch.cat([video, video], 1), video.repeat(1, 2, 1, 1)
+""",
+                'your second clip is played twice',
+            ),
+            (
+                """
+def two_speeds(video):
+    return video, video.repeat_interleave(2, 1)
+""",
+                'your first clip has 4 frames, expected 8',
+            ),
+            (
+                """
+def two_speeds(video):
+    return video.repeat_interleave(2, 1), torch.cat([video, video], 1)
+""",
+                'the two clips are exchanged',
+            ),
+            (
+                """
+def two_speeds(video):
+    return torch.cat([video, video], 1), video.repeat_interleave(2, 2)
+""",
+                'your second clip: the result has shape (3, 4, 10, 6)',
+            ),
+            ('two_speeds = lambda video: video', 'expected two clips'),
+        ],
+        '4. Compute only what has changed': [
+            ('remembering = lambda work: work', '`work` runs twice'),
+            ('remembering = lambda work: work()', 'before anybody asks'),
+            (
+                REMEMBERING.replace("'known' not in last or last['known'] != args", 'not last'),
+                'the result of the old ones',
+            ),
+            (
+                REMEMBERING.replace("last['known'] != args", "last['known'][:1] != args[:1]"),
+                'only the second argument is new',
+            ),
+            (
+                REMEMBERING.replace("'known' not in last", "last.get('result') is None"),
+                'a result that is None is computed again',
+            ),
+            (REMEMBERING, 'after an error'),
+            (
+                'last = {}' + REMEMBERING.replace('    last = {}', ''),
+                'two functions share one memory',
+            ),
+        ],
+    },
+    '32_explore': {
+        '1. How many blocks?': [
+            ('my_blocks = share.mean() * 16', 'a clip has 32 blocks, not 16'),
+            ('my_blocks = share.mean()', 'expected the number of blocks'),
+            ('my_blocks = 1', 'look at what was measured'),
+        ],
+        '2. Never much worse than a blind guess': [
+            ('my_bits = 8', 'here it has only half of the probability'),
+            ('my_bits = 16', 'one bit more, not twice the bits'),
+            ('my_bits = 7', 'costs more bits, not fewer'),
+        ],
+        '3. A cautious generator': [
+            (
+                """
+def mixed_bits(bits, share, codes):
+    return (1 - share) * bits + share * math.log2(codes)
+""",
+                'an impossible token has infinitely many',
+            ),
+            (
+                """
+def mixed_bits(bits, share, codes):
+    return -(share * 2.0**-bits + (1 - share) / codes).log2()
+""",
+                'the two shares are exchanged',
+            ),
+            (
+                """
+def mixed_bits(bits, share, codes):
+    return -((1 - share) * 2.0**-bits + share / codes).log()
+""",
+                'these are nats',
+            ),
+            (
+                """
+def mixed_bits(bits, share, codes):
+    return -((1 - share) * 2.0**-bits + share / 256).log2()
+""",
+                '`codes` need not be 256',
+            ),
+            (
+                """
+def mixed_bits(bits, share, codes):
+    return -((1 - share) * (-bits).exp() + share / codes).log2()
+""",
+                'there is no e here',
+            ),
+        ],
+        '4. Between two clips': [
+            (
+                """
+def between(tok, first, second, share):
+    return torch.lerp(first.float(), second.float(), share).round().long()
+""",
+                'code 5 is not between codes 4 and 6',
+            ),
+            (
+                """
+def between(tok, first, second, share):
+    x, y = tok.quantizer.lookup(first), tok.quantizer.lookup(second)
+    return tok.quantizer(torch.lerp(y, x, share), sample=False).indices
+""",
+                'share 0 gives the second clip',
+            ),
+            (
+                """
+def between(tok, first, second, share):
+    k = round((1 - share) * first.shape[1])
+    return torch.cat([first[:, :k], second[:, k:]], 1)
+""",
+                'mix vectors, not tokens',
+            ),
+            (
+                """
+def between(tok, first, second, share):
+    x, y = tok.quantizer.lookup(first), tok.quantizer.lookup(second)
+    return torch.lerp(x, y, share)
+""",
+                'the result has shape (1, 32, 8), expected (1, 32)',
+            ),
+            (
+                """
+def between(tok, first, second, share):
+    x, y = tok.quantizer.lookup(first), tok.quantizer.lookup(second)
+    near = 0.5 if 0 < share < 1 else share
+    return tok.quantizer(torch.lerp(x, y, near), sample=False).indices
+""",
+                'is not the nearest to its vector',
             ),
         ],
     },
