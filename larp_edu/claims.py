@@ -1298,7 +1298,8 @@ def in_words(row: dict) -> str:  # of `judge_claim`
     if row['mean'] is None:
         return PLAIN_WORDS[row['verdict']]
     interval = '' if row['low'] is None else f' ({row["low"]:+.1f} to {row["high"]:+.1f})'
-    return f'{row["mean"]:+.1f}{interval}, {row["seeds"]} seeds, {PLAIN_WORDS[row["verdict"]]}'
+    seeds = f'{row["seeds"]} seed{"s" * (row["seeds"] > 1)}'
+    return f'{row["mean"]:+.1f}{interval}, {seeds}, {PLAIN_WORDS[row["verdict"]]}'
 
 
 def verdict_sentence(table: ScoreTable) -> str:

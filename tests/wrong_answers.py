@@ -41,6 +41,20 @@ def remembering(work):
     return remembered
 """
 
+# what three of the wrong answers on page 33 are made of
+INTERVAL = """
+def unpaired_interval(first, second):
+    n = len(first)
+    means = [sum(values) / n for values in (first, second)]
+    spreads = [
+        sum((v - mean) ** 2 for v in values) / {own}
+        for values, mean in zip((first, second), means)
+    ]
+    half = T975[{t}] * math.sqrt(sum(spreads) / {n})
+    mean = means[0] - means[1]
+    return mean, mean - half, mean + half
+"""
+
 WRONG = {
     '10_transformer': {
         '1. A block with a smaller MLP': [
@@ -1113,6 +1127,25 @@ def between(tok, first, second, share):
     return tok.quantizer(torch.lerp(x, y, near), sample=False).indices
 """,
                 'is not the nearest to its vector',
+            ),
+        ],
+    },
+    '33_claims': {
+        '1. What has the prior bought?': [
+            ('my_nats = 46 - 36', 'a mixture of the two others beats it'),
+            ('my_nats = 50 - 36', 'whose PSNR is higher'),
+            ('my_nats = 42 - 36', 'the frontier joins the lowest points only'),
+        ],
+        '2. The same numbers without pairs': [
+            (INTERVAL.format(t=1, n='n', own='(n - 1)'), 't for n - 1 degrees of freedom'),
+            (INTERVAL.format(t=3, n='1', own='(n - 1)'), 'you forgot to divide the variances by n'),
+            (INTERVAL.format(t=3, n='n', own='n'), 'divide the squared deviations by n - 1'),
+            (
+                """
+def unpaired_interval(first, second):
+    return paired_interval([a - b for a, b in zip(first, second)])
+""",
+                'that is the paired interval',
             ),
         ],
     },
