@@ -684,7 +684,7 @@ class Regime:
     muon_lr: float = 0.01
     generator_batch: int = 64
     encoded: int = 16_000  # clips whose tokens are kept
-    clips: int = 2000  # that a generator learns from, where nothing else is said
+    clips: int = 16_000  # that a generator learns from, where nothing else is said
     counts: tuple[int, ...] = (500, 2000, 16_000)  # of clips, for question 8
     textures: tuple[float, ...] = (0.0, 0.25)  # beside that of the world, for question 8
     tokens: tuple[int, ...] = (8, 16, 32)  # for question 7
@@ -705,7 +705,7 @@ REGIMES = dict(
         batch=4,
         generator_batch=8,
         encoded=64,
-        clips=32,
+        clips=64,
         counts=(16, 32, 64),
         textures=(0.25,),
         tokens=(8, 32),
@@ -722,7 +722,7 @@ REGIMES = dict(
         batch=64,
         lr=1e-3,
         encoded=40_000,
-        clips=10_000,
+        clips=40_000,
         counts=(10_000, 40_000),
         tokens=(128,),
         precision='bf16',
@@ -861,6 +861,7 @@ def points_of(
         sizes = [(s, c) for c in (r.counts[0], r.counts[-1]) for s in GENERATOR_SIZES]
         gens = [make(t) for t in toks]
         gens += [make(t, size=s, clips=c) for s, c in sizes for t in pair]
+        gens += [make(t, clips=c) for c in r.counts[1:-1] for t in pair]
         gens += [make(t, steps=3 * r.generator_steps) for t in pair]
     else:
         toks = {2: cheap_arms, 3: sampling_arms, 4: quantiser_arms, 7: count_arms, 9: ramp_arms}

@@ -75,7 +75,7 @@ def row(name, seed, kind='TokenizerPoint', config=None, **scores):
     return dict(name=name, seed=seed, kind=kind, question=1, scores=scores, config=config or {})
 
 
-def generator_row(name, seed, clips=2000, size='middle', order=0, **scores):
+def generator_row(name, seed, clips=REGIMES['toy'].clips, size='middle', order=0, **scores):
     config = dict(steps=REGIMES['toy'].generator_steps, clips=clips, size=size, order=order)
     return row(name, seed, 'GeneratorPoint', config, **scores)
 
