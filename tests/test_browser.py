@@ -39,6 +39,14 @@ from larp_edu.widgets import Slider, example_clips, films_html, read_clip
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = 'nbs/32_explore.ipynb'
 EXPLORE = 'Explore: tokens under your fingers'  # its title
+TITLES = (  # of the panels, and of the app's tabs
+    'How many tokens?',
+    'What does this token hold?',
+    "The quantiser's temperature",
+    'What surprises the generator?',
+    'Generate',
+    'Mix two clips',
+)
 SHOTS = ROOT / 'runs/browser'  # screenshots of the last run
 NAMES = ('chromium', 'chromium-browser', 'google-chrome')
 CHROME = next((path for path in map(shutil.which, NAMES) if path), None)
@@ -149,16 +157,19 @@ def jupyterlab(tmp):
 # ---- pictures
 
 
-def pixels(html_or_src):
-    "All frames of the (last) PNG in some HTML, or of the source of a picture: (frames, H, W, 3)."
-    png = html_or_src.split('<img')[-1].split('base64,')[1].split('"')[0]
-    frames = iio.imread(base64.b64decode(png), extension='.png', plugin='pillow', index=None)
-    return frames.astype(int)
+def pixels(sources):
+    "The pictures in some HTML, or in a list of sources of pictures: arrays (H, W, 3)."
+    if isinstance(sources, str):
+        sources = re.findall('<img[^>]*src="([^"]*)"', sources)
+    pngs = [base64.b64decode(source.split('base64,')[1]) for source in sources]
+    return [iio.imread(png, extension='.png', plugin='pillow').astype(int) for png in pngs]
 
 
-def same(a, b):
+def same(these, those):
     # another number of threads may round differently
-    return a.shape == b.shape and abs(a - b).max() <= 2
+    return len(these) == len(those) and all(
+        a.shape == b.shape and abs(a - b).max() <= 2 for a, b in zip(these, those)
+    )
 
 
 def shot(name):
@@ -170,15 +181,16 @@ def shot(name):
 
 
 WATCH = """box => {
-    let began, last = box.querySelector('figure img').src;
+    const sources = () => [...box.querySelectorAll('figure img')].map(img => img.src).join();
+    let began, last = sources();
     box.times = [];
     box.addEventListener('input', () => { began = performance.now(); }, true);
     new MutationObserver(async () => {
-        const img = box.querySelector('figure img');
-        if (!img || img.src === last) return;
-        last = img.src;
+        const now = sources();
+        if (!now || now === last) return;
+        last = now;
         const start = began;
-        await img.decode();
+        await Promise.all([...box.querySelectorAll('figure img')].map(img => img.decode()));
         box.times.push(performance.now() - start);
     }).observe(box, {subtree: true, childList: true, attributes: true});
 }"""
@@ -209,6 +221,18 @@ CONTRAST = """box => {  // of each piece of text, with what is behind it (WCAG 2
     }
     return found;
 }"""
+SOURCES = 'images => images.map(image => image.src)'
+FRAME = "box => Number(box.querySelector('[data-frames]').style.getPropertyValue('--frame'))"
+PAUSE_AT = """(box, frame) => new Promise(done => {  // counted from 1
+    const button = [...box.querySelectorAll('button')].find(b => b.textContent == 'pause films');
+    const look = () => {
+        if (!button.parentElement.textContent.includes(`frame ${frame} of`))
+            return setTimeout(look, 10);
+        button.click();
+        done();
+    };
+    look();
+})"""
 LINE = '.widget-html [role=status], .widget-html [role=alert]'
 
 
@@ -219,9 +243,9 @@ class Panel:
         self.page, self.title = page, re.sub('[^a-z]+', '-', title.lower()).strip('-')
         heading = page.get_by_role('heading', name=title, exact=True)
         self.box = page.locator('.widget-vbox', has=heading).last
-        self.image = self.box.locator('figure img')
-        self.image.wait_for()
-        self.image.scroll_into_view_if_needed()
+        self.images = self.box.locator('figure img')
+        self.images.first.wait_for()
+        self.images.first.scroll_into_view_if_needed()
         self.box.evaluate(WATCH)
         self.node = self.box.element_handle()
 
@@ -249,11 +273,19 @@ class Panel:
     def expect(self, html):
         "Wait until the panel shows the picture in `html` and its line is empty."
         want, end = pixels(html), time.time() + 90
-        while not same(pixels(self.image.get_attribute('src')), want) or self.line():
+        while not same(pixels(self.images.evaluate_all(SOURCES)), want) or self.line():
             assert time.time() < end, (
                 f'not the picture that the function gives; the line says {self.line()!r}'
             )
             time.sleep(0.05)
+
+    def frame(self):
+        "The frame that is shown, from 0."
+        return self.box.evaluate(FRAME)
+
+    def pause_at(self, frame):
+        "Stop the films when a frame is shown, counted from 1."
+        self.box.evaluate(PAUSE_AT, frame)
 
     def line(self):
         return self.box.locator(LINE).first.inner_text()
@@ -331,6 +363,7 @@ def play_surprise(page, models):
     p = Panel(page, 'What surprises the generator?')
     p.move('shuffle', 'ArrowRight')
     assert 'bits in order' in p.box.inner_text()
+    assert 'mine.gif' in p.box.get_by_role('combobox', name='clip', exact=True).inner_text()
     return p
 
 
@@ -599,7 +632,7 @@ def test_a_slider_that_is_gone_leaves_no_timer_and_no_listener(browser):
 
 
 def test_app(browser, models, tmp_path):
-    """The same panels in voila: one tab each, no code.
+    """The same panels in voila: one tab each, no code; what is uploaded in one is in all.
 
     An upload of more than 10 MB, which Jupyter would drop, a rude name, and a file twice."""
     with app(tmp_path) as address:
@@ -608,8 +641,11 @@ def test_app(browser, models, tmp_path):
         page.goto(address)
         tabs = page.get_by_role('tab')
         tabs.first.wait_for()
+        page.locator('figure img').first.wait_for()
+        # only what is shown has been made
+        assert page.locator('[data-frames]').count() == 1
         steps = play_all(page, models, own_clip(tmp_path, models[0]))
-        assert tabs.count() == 6
+        assert tabs.all_inner_texts() == list(TITLES)
         assert not page.locator('.jp-InputArea, .CodeMirror').count()
         for tab in tabs.all():
             tab.click()
@@ -626,6 +662,69 @@ def test_app(browser, models, tmp_path):
             p.upload(tmp_path / 'broken.mp4')
             p.wait_line('broken.mp4: not a video')
             p.move('tokens of the first', 'ArrowRight')
+        page.close()
+
+
+LABELS = """tabs => tabs.map(tab => {
+    const label = tab.querySelector('.lm-TabBar-tabLabel');
+    return label.scrollWidth <= label.clientWidth
+        && label.getBoundingClientRect().right <= tab.getBoundingClientRect().right
+        && tab.getBoundingClientRect().right <= innerWidth;
+})"""
+WIDTHS = (
+    """windows => windows.map(film => film.getBoundingClientRect()).map(r => [r.width, r.right])"""
+)
+FILMS = 'figure [style*="overflow:hidden"]'  # windows on the sheets
+
+
+def check_widths(page, wide):
+    "Every film and the name of every tab is whole; returns the widths of the films of a tab."
+    tabs, found = page.get_by_role('tab'), []
+    for tab, title in zip(tabs.all(), TITLES):
+        tab.click()
+        p = Panel(page, title)
+        films = p.box.locator(FILMS).evaluate_all(WIDTHS)
+        inside = p.box.bounding_box()
+        assert all(right <= inside['x'] + inside['width'] <= wide for _, right in films), title
+        for image in p.images.all() if not films else ():  # the bars
+            assert image.bounding_box()['width'] <= inside['width']
+        assert p.box.evaluate('box => box.scrollWidth <= box.clientWidth'), title
+        assert tabs.evaluate_all(LABELS) == [True] * len(TITLES)
+        page.screenshot(path=shot(f'app-{wide}-{p.title}'))
+        found.append([width for width, _ in films])
+    return found
+
+
+def test_the_app_on_a_desk_and_on_a_telephone(browser, tmp_path):
+    """Films are 320 pixels wide on a desk, and whole on a telephone, as are the names of the tabs.
+
+    A title and a sentence say what it is. A button stops the films, which then show the same frame
+    of whatever is asked for, and go on from there. Those who asked for less motion have it."""
+    with app(tmp_path) as address:
+        page = browser.new_page(viewport=dict(width=1400, height=900))
+        page.set_default_timeout(120_000)
+        page.goto(address)
+        heading = page.get_by_role('heading', name='LARP: a video as a row of tokens', exact=True)
+        heading.wait_for()
+        assert heading.locator('xpath=following-sibling::p').inner_text().count('.') == 1
+        films = check_widths(page, 1400)
+        assert [len(row) for row in films] == [3, 8, 4, 0, 2, 3]
+        assert all(width >= 320 for row in films for width in row), films
+        page.set_viewport_size(dict(width=420, height=900))
+        films = check_widths(page, 420)
+        assert all(width >= 160 for row in films for width in row), films
+        page.get_by_role('tab').first.click()
+        p = Panel(page, TITLES[0])
+        p.pause_at(4)
+        p.move('tokens', 'ArrowLeft', 'ArrowLeft')
+        page.wait_for_timeout(700)
+        assert p.frame() == 3
+        p.box.get_by_role('button', name='play films').click()
+        page.wait_for_function(f'box => ({FRAME})(box) > 3', arg=p.node)
+        page.emulate_media(reduced_motion='reduce')
+        page.goto(address)
+        page.get_by_role('button', name='play films').wait_for()
+        assert Panel(page, TITLES[0]).frame() == 0
         page.close()
 
 
