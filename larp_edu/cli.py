@@ -243,7 +243,9 @@ class App:
         page.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), page)
         uploads = '--Voila.tornado_settings={"websocket_max_message_size": 500000000}'
-        options = ['--show_tracebacks=True', uploads, f'--port={self.port}']
+        # a kernel waits with the first panel in it; the next one starts when the page is there
+        ready = ['--preheat_kernel=True', '--pool_size=1', '--VoilaKernelManager.fill_delay=5']
+        options = ['--show_tracebacks=True', uploads, *ready, f'--port={self.port}']
         options += [] if self.browser else ['--no-browser']
         os.execv(sys.executable, [sys.executable, '-m', 'voila', str(page), *options])
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 import larp_edu.explore as explore
+from larp_edu.cli import App
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -74,3 +75,12 @@ def test_an_upload_is_in_all_panels(tmp_path):
         assert picker.value.name != 'mine.gif'
     token.controls['clip'].menu.value = 9
     assert 'mine.gif' in token.view.value
+
+
+def test_a_kernel_waits_for_the_page(monkeypatch, tmp_path):
+    "The app runs before the page is opened: voila keeps a kernel ready."
+    called = []
+    monkeypatch.setattr('os.execv', lambda program, args: called.extend(args))
+    App(folder=tmp_path, browser=False).run()
+    assert {'--preheat_kernel=True', '--pool_size=1'} <= set(called)
+    assert (tmp_path / 'app.ipynb').exists()
