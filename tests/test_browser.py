@@ -854,6 +854,10 @@ def test_site(browser, models, site, tmp_path):
         page.get_by_role('link', name=EXPLORE).first.click()
         page.get_by_role('heading', name=EXPLORE).first.wait_for()
         page.screenshot(path=shot('site-notebook'))
+        stills = page.locator('img[src*="_images/"]').and_(page.locator('[alt^="A token slider"]'))
+        assert stills.evaluate('image => image.naturalWidth') > 600
+        page.get_by_role('link', name='Here is how to run a page').first.click()
+        page.get_by_role('heading', name='Two commands').wait_for()
         assert all('mathjax' in url.lower() for url in foreign), foreign
         assert not broken, broken
         page.close()

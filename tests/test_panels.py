@@ -1,12 +1,17 @@
 """The panels without a browser: what the app makes first, how it is served, and its pictures."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+import pytest
 import larp_edu.explore as explore
 from larp_edu.cli import App
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / 'tools/site'), str(ROOT / 'tools')]
+import build
 
 
 def test_the_first_picture_waits_for_nothing_else(monkeypatch):
@@ -84,3 +89,42 @@ def test_a_kernel_waits_for_the_page(monkeypatch, tmp_path):
     App(folder=tmp_path, browser=False).run()
     assert {'--preheat_kernel=True', '--pool_size=1'} <= set(called)
     assert (tmp_path / 'app.ipynb').exists()
+
+
+# ---- pages of the site
+
+
+def stills(page):
+    "What the site adds to a page."
+    nb = json.loads(next((ROOT / 'nbs').glob(f'{page}_*.ipynb')).read_text())
+    return [cell['source'] for cell in map(build.still, nb['cells']) if cell]
+
+
+@pytest.mark.parametrize('page', ['01', '14', '16'])
+def test_a_page_of_the_site_says_how_to_run_its_control(page):
+    (text,) = stills(page)
+    assert 'needs a kernel' in text and build.HOW in text
+
+
+def test_a_page_of_the_site_has_pictures_of_its_panels():
+    found = [re.search(r'images/panels/(\w+).png', text) for text in stills('32')]
+    assert [match and match[1] for match in found] == list(build.PANELS)
+    assert all(build.HOW in text for text in stills('32'))
+    assert {path.stem for path in (ROOT / 'images/panels').glob('*.png')} == set(build.PANELS)
+
+
+def test_the_link_leads_to_a_heading():
+    target = build.HOW.split('#')[1].strip(')')
+    nb = json.loads((ROOT / 'index.ipynb').read_text())
+    heads = re.findall(
+        '^#+ (.*)', '\n'.join(''.join(c['source']) + '\n' for c in nb['cells']), re.M
+    )
+    assert target in [head.lower().replace(' ', '-') for head in heads]
+
+
+def test_copies_of_pages_have_the_pictures(tmp_path):
+    build.copy_page(ROOT / 'nbs/32_explore.ipynb', tmp_path)
+    cells = json.loads((tmp_path / '32_explore.ipynb').read_text())['cells']
+    after = {a['id']: b['id'] for a, b in zip(cells, cells[1:])}
+    shown = [cell['id'] for cell in cells if cell['id'].endswith('-still')]
+    assert len(shown) == 6 and all(after[i.removesuffix('-still')] == i for i in shown)

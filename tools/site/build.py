@@ -9,6 +9,7 @@ import ast
 import base64
 import inspect
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,21 @@ ROOT = HERE.parents[1]
 MARK = 'made-by-larp-edu.txt'  # a folder that has this file may be replaced
 PROJECT = ('CONTRIBUTING', 'CHANGELOG')  # pages of the repository that are shown as they are
 SHOWN = (0, 4, 8)  # classes on the slider page
+PANELS = {  # name of a panel, whose picture lies in images/panels -> what it shows
+    'count': 'A token slider; below it a clip, its reconstruction from so many tokens, the error.',
+    'token': 'Sliders for a token and its new code; below them two rows of four films: a holistic '
+    'and a patchwise tokenizer, each with the decoded clip, where the token looks, the clip with '
+    'the new code, and the change.',
+    'temperature': 'Sliders for temperature and seed; below them the clip decoded from the nearest '
+    'codes, from two draws, and the spread of sixteen draws.',
+    'surprise': 'A slider for the shuffled order; below it bars of the surprise at each token, in '
+    'order and shuffled.',
+    'generation': 'Sliders for seed, guidance, temperature, two filters and the tokens so far; '
+    'below them the clip generated so far and the finished one.',
+    'mix': 'Two menus of clips and a slider; below them the first clip, the mix and the second.',
+}
+WIDGET = re.compile(r'^(display\()?(VBox|Panel|\w+_panel)\(|^player$|^display\(panel\)', re.M)
+HOW = '[Here is how to run a page](../index.ipynb#two-commands)'
 PARTS = (  # the first digit of a page says its part
     '0 Start here',
     '1 The tokenizer',
@@ -179,10 +195,28 @@ def without_badges(text):
     return ''.join(line for line in lines if 'badge.svg' not in line)
 
 
+def still(cell):
+    "What stands below a cell that shows a widget, which needs a kernel; None for other cells."
+    code = ''.join(cell['source'])
+    if cell['cell_type'] != 'code' or '#| export' in code or not WIDGET.search(code):
+        return None
+    found = re.search(r'(\w+)_panel\(', code)
+    if found and found[1] in PANELS:
+        picture = f'![{PANELS[found[1]]}](../images/panels/{found[1]}.png)'
+        text = f'This is a picture of the panel. Its sliders work where a kernel runs. {HOW}.'
+        text = f'{picture}\n\n{text}'
+    else:
+        text = f'The control of this cell needs a kernel; the picture above stands still. {HOW}.'
+    return dict(cell_type='markdown', id=f'{cell["id"]}-still', metadata={}, source=text)
+
+
 def copy_page(path, folder):
-    "A page as the site shows it: without the code that only Colab needs; folded code is folded."
+    """A page as the site shows it: without the code that only Colab needs; folded code is folded.
+
+    Below a panel, whose cell would be empty, stands a picture of it."""
     nb = json.loads(path.read_text(encoding='utf-8'))
-    nb['cells'] = [cell for cell in nb['cells'] if cell.get('id') != 'colab']
+    cells = [cell for cell in nb['cells'] if cell.get('id') != 'colab']
+    nb['cells'] = [shown for cell in cells for shown in (cell, still(cell)) if shown]
     for cell in nb['cells']:
         if cell['metadata'].get('jupyter', {}).get('source_hidden'):
             cell['metadata']['tags'] = ['hide-input']
