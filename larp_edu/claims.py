@@ -1357,6 +1357,8 @@ def arm_table(table: ScoreTable) -> str:
 ABLATION = (  # the paper's: what is changed, PSNR, rFVD, gFVD; and our arm that changes it
     ('LARP-B', 27.88, 31, 107, 'w0.06'),
     ('no prior', 27.95, 23, 190, 'w0'),
+    ('LARP-B, here from the start', 27.88, 31, 107, 'whole-w0.06'),
+    ('no prior, here from the start', 27.95, 23, 190, 'whole-w0'),
     ('prior weight 0.03', 27.83, 28, 120, 'w0.03'),
     ('no scheduled sampling', 27.85, 27, 142, 't1-teacher'),
     ('nearest code instead of a drawn one', 27.65, 27, 149, 'plain-w0.06'),

@@ -36,7 +36,7 @@ def pixels(picture):
 
 
 DOT = png(np.zeros((1, 1, 3), np.uint8))
-PNG = shown('image/png', DOT, **{'image/png': {'alt': 'a dot'}})
+PNG = shown('image/png', DOT, **{'image/png': {'alt': 'a dot', 'width': 1}})
 WIDGET = shown('application/vnd.jupyter.widget-view+json', {})
 ERROR = {'output_type': 'error', 'ename': 'ValueError', 'evalue': 'no', 'traceback': []}
 STDERR = {'output_type': 'stream', 'name': 'stderr', 'text': 'a warning'}
@@ -334,6 +334,7 @@ def test_never_run(repo):
         (BIG, '1.1 MB, more than 1 MB'),
         (shown('image/svg+xml', '<svg/>'), 'image/svg+xml output'),
         (shown('image/png', DOT), 'figure without alt text'),
+        (shown('image/png', DOT, **{'image/png': {'alt': 'a dot'}}), 'figure without a width'),
     ],
 )
 def test_bad_output(repo, output, problem):
@@ -385,7 +386,12 @@ def test_run(repo):
             'import ipywidgets as w, sys\nfrom IPython.display import display\n'
             'display(w.IntSlider()); print(sys.prefix)',
         ),
-        code('f', '#| fig-alt: A line.\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);'),
+        code(
+            'f',
+            '#| fig-alt: A line.\nimport matplotlib.pyplot as plt\n'
+            'from matplotlib_inline.backend_inline import set_matplotlib_formats\n'
+            "set_matplotlib_formats('retina')\nplt.plot([1, 2]);",
+        ),
     )
     notebooks.run_all(['01'], '')
     assert second(repo) == [] and check.clean() == []

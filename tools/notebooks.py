@@ -266,11 +266,14 @@ def problems(path):
             for mime in data:
                 if mime.startswith(('image/', 'video/')) and mime != 'image/png':
                     say(f'{mime} output, use PNG')
-            alt = o.get('metadata', {}).get('image/png', {}).get('alt')
-            if 'image/png' in data and not alt:
-                say('figure without alt text: start the cell with `#| fig-alt: what it shows`')
-            elif 'image/png' in data and alt != directives(source(c)).get('fig-alt', alt):
-                say('figure with an old alt text: run the page')
+            if 'image/png' in data:
+                told = o.get('metadata', {}).get('image/png', {})
+                if not told.get('alt'):
+                    say('figure without alt text: start the cell with `#| fig-alt: what it shows`')
+                elif told['alt'] != directives(source(c)).get('fig-alt', told['alt']):
+                    say('figure with an old alt text: run the page')
+                elif not told.get('width'):
+                    say("figure without a width: set_matplotlib_formats('retina') gives it one")
     return bad
 
 
