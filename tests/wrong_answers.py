@@ -41,7 +41,7 @@ def remembering(work):
     return remembered
 """
 
-# what three of the wrong answers on page 33 are made of
+# what most of the wrong answers on page 33 are made of
 INTERVAL = """
 def unpaired_interval(first, second):
     n = len(first)
@@ -50,9 +50,41 @@ def unpaired_interval(first, second):
         sum((v - mean) ** 2 for v in values) / {own}
         for values, mean in zip((first, second), means)
     ]
-    half = T975[{t}] * math.sqrt(sum(spreads) / {n})
+    half = {half}
     mean = means[0] - means[1]
     return mean, mean - half, mean + half
+"""
+
+
+def interval(half, own='(n - 1)'):
+    return INTERVAL.format(half=half, own=own)
+
+
+# what two of the wrong answers on page 14 are made of
+MOVED = """
+def move_rows(codebook, z, indices, keep):
+    counts = torch.bincount(indices, minlength=len(codebook))[:, None]
+    means = torch.zeros_like(codebook).index_add_(0, indices, z) / counts.clamp(min=1)
+    moved = F.normalize(keep * codebook + (1 - keep) * means, dim=-1)
+    return torch.where(counts > 0, moved, codebook)
+"""
+
+# what most of the wrong answers on page 16 are made of; it is right
+IN_TOP = """
+def share_in_top(prior, vectors, indices, codebook, k):
+    best = cosine_logits(prior(vectors[:, :-1]), codebook).topk(k, -1).indices
+    return (best == indices[:, 1:, None]).any(-1).float().mean()
+"""
+
+# what most of the wrong answers on page 22 are made of; it is right
+FLOOR = """
+def floor_of(rows, n, draws=4):
+    found = []
+    for _ in range(draws):
+        order = torch.randperm(len(rows))
+        one, other = rows[order[:n]], rows[order[n : 2 * n]]
+        found.append(distances(one, other)[0])
+    return sum(found) / draws
 """
 
 WRONG = {
@@ -94,6 +126,47 @@ def attend_near(q, k, v, window):
                 'not divided by the square root of the width',
             ),
             ('attend_near = lambda q, k, v, window: v[:window]', 'expected (7, 8)'),
+            (
+                """
+def attend_near(q, k, v, window):
+    near = torch.ones(len(q), len(q)).tril().triu(1 - window)
+    scores = (q @ k.T / 8**0.5).masked_fill(near == 0, float('-inf'))
+    return scores.softmax(0) @ v
+""",
+                'softmax over axis -1',
+            ),
+            (
+                """
+def attend_near(q, k, v, window):
+    near = torch.ones(len(q), len(q)).tril().triu(1 - window).bool()
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=~near)
+""",
+                'your mask is inverted',
+            ),
+            (
+                """
+def attend_near(q, k, v, window):
+    near = torch.ones(len(q), len(q)).tril().triu(1 - window).bool()
+    return F.scaled_dot_product_attention(k, q, v, attn_mask=near)
+""",
+                'queries and keys are exchanged',
+            ),
+            (
+                """
+def attend_near(q, k, v, window):
+    near = torch.ones(len(q), len(q)).tril().triu(1 - window).bool()
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=near, scale=len(q) ** -0.5)
+""",
+                'the root of the number of tokens',
+            ),
+            (
+                """
+def attend_near(q, k, v, window):
+    near = torch.ones(len(q), len(q)).tril().triu(-2).bool()
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=near)
+""",
+                'with a window of 7',
+            ),
         ],
         '3. Patches without einops': [
             (
@@ -118,6 +191,14 @@ def unpatchify_plain(tokens, grid, patch):
     x.transpose(2, 3)
 """,
                 'is a `return` missing?',
+            ),
+            (
+                """
+def unpatchify_plain(tokens, grid, patch):
+    x = tokens.reshape(-1, *grid, 3, *patch).permute(0, 4, 1, 5, 2, 6, 3, 7)
+    return x.reshape(-1, 3, *(n * p for n, p in zip(grid, patch)))
+""",
+                'channel is the last axis inside a patch',
             ),
         ],
     },
@@ -230,6 +311,8 @@ def read_clip(blocks, patches, queries):
             ('my_rows = 128', 'a row that no token chose'),
             ('my_rows = 48', 'two tokens often choose the same row'),
             ('my_rows = 0', 'the loss does move the codebook'),
+            ('my_rows = 0.3125', 'that is a share'),
+            ('my_rows = 3', 'much too small'),
         ],
         '3. Half of the tokens': [
             ('my_temperature = 0.03', 'most of the draws still agree'),
@@ -261,7 +344,7 @@ def move_rows(codebook, z, indices, keep):
     sums = torch.zeros_like(codebook).index_add_(0, indices, z)
     return F.normalize(keep * codebook + (1 - keep) * sums, dim=-1)
 """,
-                'the sum of its three tokens, expected their mean',
+                'the sum of its tokens, expected their mean',
             ),
             (
                 """
@@ -270,7 +353,66 @@ def move_rows(codebook, z, indices, keep):
     sums = torch.zeros_like(codebook).index_add_(0, indices, z)
     return keep * codebook + (1 - keep) * sums / counts.clamp(min=1)
 """,
+                'expected 1: scale it again',
+            ),
+            (
+                MOVED.replace('moved, codebook)', 'moved, z[:1])'),
                 'row 4, which no token chose, has moved',
+            ),
+            (
+                """
+def move_rows(codebook, z, indices, keep):
+    new = codebook.clone()
+    new[0] = F.normalize(keep * codebook[0] + (1 - keep) * z[indices == 0].mean(0), dim=0)
+    return new
+""",
+                'row 1 (tokens that chose it: 2) has not moved',
+            ),
+            (
+                MOVED.replace('counts > 0', 'counts > 1'),
+                'row 2 (tokens that chose it: 1) has not moved',
+            ),
+            (
+                MOVED.replace('counts.clamp(min=1)', '(1 + 2 * (counts > 1))'),
+                'with keep=0.9, row 1',
+            ),
+            (
+                MOVED.replace('keep * codebook + (1 - keep)', '0.9 * codebook + 0.1'),
+                'with keep=0.6, row 0',
+            ),
+            (
+                """
+def move_rows(codebook, z, indices, keep):
+    for k in indices.unique():
+        moved = keep * codebook[k] + (1 - keep) * z[indices == k].mean(0)
+        codebook[k] = F.normalize(moved, dim=0)
+    return codebook
+""",
+                'return a new one',
+            ),
+            (
+                """
+def move_rows(codebook, z, indices, keep):
+    new = codebook.clone()
+    for token, k in zip(z, indices):
+        new[k] = F.normalize(keep * codebook[k] + (1 - keep) * token, dim=0)
+    return new
+""",
+                'only the last token of each row counts',
+            ),
+            (
+                """
+def move_rows(codebook, z, indices, keep):
+    new = codebook.clone()
+    for token, k in zip(z, indices):
+        new[k] = F.normalize(keep * new[k] + (1 - keep) * token, dim=0)
+    return new
+""",
+                'expected once towards their mean',
+            ),
+            (
+                MOVED.replace('(1 - keep) * means', '(1 - keep) * F.normalize(means, dim=-1)'),
+                'scaled to length 1 before',
             ),
         ],
     },
@@ -318,6 +460,7 @@ def motion_loss(recon, clip):
             ('my_loss = 0', 'cosines end at 1'),
             ('my_loss = prior_bounds(128)[0]', 'that is the floor'),
             ('my_loss = math.log(128)', 'knows nothing'),
+            ('my_loss = 8.04', 'the best case for 8,192 codes'),
         ],
         '2. Half of the uniform loss': [
             ('my_temperature = 1', 'the floor is 7.0 of 9.0'),
@@ -347,7 +490,38 @@ def share_in_top(prior, vectors, indices, codebook, k):
     best = logits.topk(k, -1, largest=False).indices
     return (best == indices[:, 1:, None]).any(-1).float().mean()
 """,
-                'a guess that repeats the last token is right',
+                'farthest from the guess',
+            ),
+            (
+                IN_TOP.replace('indices[:, 1:', 'indices[:, :-1').replace(
+                    'vectors[:, :-1]), codebook)', 'vectors[:, 1:]), codebook)'
+                ),
+                'the shift goes the wrong way',
+            ),
+            (IN_TOP.replace('prior(vectors[:, :-1])', 'vectors[:, :-1]'), 'never calls `prior`'),
+            (IN_TOP.replace('topk(k, -1).indices', 'topk(k, -1).values'), 'ask with `any`'),
+            (IN_TOP.replace('.any(-1)', ''), 'mean over the k codes'),
+            (
+                IN_TOP.replace('.mean()', '.sum() / indices.numel()'),
+                'only n - 1 tokens have a guess',
+            ),
+            (
+                """
+def share_in_top(prior, vectors, indices, codebook, k):
+    prior.eval()
+    best = cosine_logits(prior(vectors[:1, :-1]), codebook).topk(k, -1).indices
+    return (best == indices[:1, 1:, None]).any(-1).float().mean()
+""",
+                'do all tokens of all clips count?',
+            ),
+            (
+                """
+def share_in_top(prior, vectors, indices, codebook, k):
+    prior.eval()
+    best = cosine_logits(prior(vectors[:, :-1]), codebook).argmax(-1)
+    return (best == indices[:, 1:]).float().mean()
+""",
+                'do you use `k`?',
             ),
         ],
     },
@@ -732,7 +906,7 @@ def floor_of(rows, n, draws=4):
     one, other = rows[torch.randperm(len(rows))].chunk(2)
     return distances(one, other)[0]
 """,
-                'has each set n rows?',
+                'has each set 64 rows',
             ),
             (
                 """
@@ -740,7 +914,62 @@ def floor_of(rows, n, draws=4):
     order = torch.randperm(len(rows))
     return distances(rows[order[:n]], rows[order[n : 2 * n]])[0]
 """,
-                'do you use `draws`?',
+                'do you use `draws`',
+            ),
+            (
+                """
+def floor_of(rows, n, draws=4):
+    found = []
+    for _ in range(draws):
+        one, other = (rows[torch.randint(len(rows), (n,))] for _ in range(2))
+        found.append(distances(one, other)[0])
+    return sum(found) / draws
+""",
+                'do your sets share rows?',
+            ),
+            (
+                """
+def floor_of(rows, n, draws=4):
+    found = []
+    for _ in range(draws):
+        halves = rows[torch.randperm(len(rows))].chunk(2)
+        one, other = (half[torch.randint(len(half), (n,))] for half in halves)
+        found.append(distances(one, other)[0])
+    return sum(found) / draws
+""",
+                'no row twice?',
+            ),
+            (
+                FLOOR.replace('        order', '        torch.manual_seed(0)\n        order'),
+                'a new pair each time?',
+            ),
+            (
+                FLOOR.replace('range(draws)', 'range(1)')
+                .replace('    found', '    torch.manual_seed(0)\n    found', 1)
+                .replace(' / draws', ''),
+                'a new pair each time?',
+            ),
+            (FLOOR.replace(' / draws', ''), 'expected their mean, not their sum'),
+            (FLOOR.replace(', other)[0]', ', other)[1]'), 'is it the kernel distance?'),
+            (
+                """
+def floor_of(rows, n, draws=4):
+    one, other = FeatureStats(rows.shape[1]), FeatureStats(rows.shape[1])
+    for _ in range(draws):
+        order = torch.randperm(len(rows))
+        one.update(rows[order[:n]])
+        other.update(rows[order[n : 2 * n]])
+    return fvd(one, other)
+""",
+                'begin each set anew',
+            ),
+            (FLOOR.replace('n : 2 * n', 'n:'), 'has each set 64 rows'),
+            (
+                FLOOR.replace(
+                    'order[:n]], rows[order[n : 2 * n]]',
+                    'order[: n // 2]], rows[order[n // 2 : n]]',
+                ),
+                'has each set 128 rows',
             ),
         ],
     },
@@ -1137,9 +1366,18 @@ def between(tok, first, second, share):
             ('my_nats = 42 - 36', 'the frontier joins the lowest points only'),
         ],
         '2. The same numbers without pairs': [
-            (INTERVAL.format(t=1, n='n', own='(n - 1)'), 't for n - 1 degrees of freedom'),
-            (INTERVAL.format(t=3, n='1', own='(n - 1)'), 'you forgot to divide the variances by n'),
-            (INTERVAL.format(t=3, n='n', own='n'), 'divide the squared deviations by n - 1'),
+            (
+                interval('T975[n - 2] * math.sqrt(sum(spreads) / n)'),
+                't for n - 1 degrees of freedom',
+            ),
+            (
+                interval('T975[2 * n - 3] * math.sqrt(sum(spreads))'),
+                'you forgot to divide the variances by n',
+            ),
+            (
+                interval('T975[2 * n - 3] * math.sqrt(sum(spreads) / n)', own='n'),
+                'divide the squared deviations by n - 1',
+            ),
             (
                 """
 def unpaired_interval(first, second):
@@ -1147,6 +1385,27 @@ def unpaired_interval(first, second):
 """,
                 'that is the paired interval',
             ),
+            (interval('T975[3] * math.sqrt(sum(spreads) / n)'), 'your t is that of n = 3'),
+            (
+                interval('T975[2 * n - 2] * math.sqrt(sum(spreads) / n)'),
+                'your place in it is off by one',
+            ),
+            (
+                interval('T975[2 * n - 1] * math.sqrt(sum(spreads) / n)'),
+                't for 2 n degrees of freedom',
+            ),
+            (interval('1.96 * math.sqrt(sum(spreads) / n)'), '1.96 is for many values'),
+            (
+                interval('T975[2 * n - 3] * sum(math.sqrt(s / n) for s in spreads)'),
+                'you added standard errors',
+            ),
+            (
+                interval('T975[2 * n - 3] * math.sqrt(sum(spreads) / 2 / n)'),
+                'you averaged the variances',
+            ),
+            (interval('T975[2 * n - 3] * sum(spreads) / n'), 'you forgot the root'),
+            (interval('-T975[2 * n - 3] * math.sqrt(sum(spreads) / n)'), 'low is above high'),
+            ('unpaired_interval = lambda first, second: (2.0, 16.2)', 'expected three numbers'),
         ],
     },
 }
