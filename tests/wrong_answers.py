@@ -240,6 +240,22 @@ def clip_together(gradients, most):
 """,
                 'expected a list of two tensors',
             ),
+            (
+                """
+def clip_together(gradients, most):
+    norm = sum(g.square().sum() for g in gradients) ** 0.5
+    return [g * min(1.0, 1.0 / max(norm.item(), 1e-12)) for g in gradients]
+""",
+                'with most=2.5',
+            ),
+            (
+                """
+def clip_together(gradients, most):
+    norm = sum(g.square().sum() for g in gradients) ** 0.5
+    return [-g * min(1.0, most / max(norm.item(), 1e-12)) for g in gradients]
+""",
+                'wrong in sign',
+            ),
         ],
     },
     '12_patchwise': {
@@ -703,6 +719,7 @@ def shuffled(n, batch, start):
             ('my_bits = 16 * 1.38 * math.log(2)', 'expected divided'),
             ('my_bits = 1.38 / math.log(2)', 'that is one token'),
             ('my_bits = 16 * 8', 'without the generator'),
+            ('my_bits = 1.38', 'the loss of one token, in nats'),
         ],
         '2. One block of the largest': [
             ('my_parameters = 12 * 1280**2 + 2 * 1280', 'rounded up to 3,584'),
@@ -781,6 +798,19 @@ def bigram_nats(seen, new, codes, add):
 """,
                 'you pay for the clips that were counted',
             ),
+            (
+                """
+def bigram_nats(seen, new, codes, add):
+    nats = []
+    for i in range(1, seen.shape[1]):
+        pairs = torch.bincount(codes * seen[:, i - 1] + seen[:, i], minlength=codes**2) + 0.5
+        pairs = pairs.reshape(codes, codes)
+        shares = pairs / pairs.sum(1, keepdim=True)
+        nats.append(-shares.log()[new[:, i - 1], new[:, i]].mean())
+    return torch.stack(nats)
+""",
+                'with add = 2 they are not',
+            ),
         ],
     },
     '21_sampling': {
@@ -839,6 +869,22 @@ def min_p(logits, share):
 """,
                 'of two rows you keep 1 and 1 codes, expected 3 and 1',
             ),
+            (
+                """
+def min_p(logits, share):
+    least = logits.amax(-1, keepdim=True) + math.log(0.2)
+    return logits.masked_fill(logits < least, float('-inf'))
+""",
+                'with a share of 0.5',
+            ),
+            (
+                """
+def min_p(logits, share):
+    least = logits.amax(1, keepdim=True) + math.log(share)
+    return logits.masked_fill(logits < least, float('-inf'))
+""",
+                'logits of three axes',
+            ),
         ],
         '4. Guidance for some of the tokens': [
             (
@@ -860,6 +906,13 @@ def guided_naive(model, cond, scales, seed):
             (
                 GUIDED.replace('in scales', 'in scales[1:] + scales[:1]'),
                 'the first four tokens is 8',
+            ),
+            (
+                GUIDED.replace(
+                    'for scale in scales:',
+                    'for scale in [sum(scales[:i]) / i for i in range(1, len(scales) + 1)]:',
+                ),
+                'it is not drawn so',
             ),
         ],
     },
