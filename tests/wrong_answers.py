@@ -1036,6 +1036,7 @@ def floor_of(rows, n, draws=4):
             ('my_recall = 0.94', 'that is the precision'),
             ('my_recall = 1 / 3', 'the share that is lost'),
             ('my_recall = 0.85', 'discs have three of them'),
+            ('my_recall = 0.96', 'the recall with all classes'),
         ],
         '3. Whose fault is it?': [
             (
@@ -1069,6 +1070,14 @@ def two_parts(a, b):
                 'two sets with one mean have the parts',
             ),
             ('two_parts = fvd', 'the result is a float, expected two numbers'),
+            (
+                """
+def two_parts(a, b):
+    spread = (a.cov.diagonal().sqrt() - b.cov.diagonal().sqrt()).square().sum()
+    return (a.mean - b.mean).square().sum().item(), spread.item()
+""",
+                'your parts do not add up',
+            ),
         ],
     },
     '24_story': {
