@@ -1286,8 +1286,8 @@ def claim_table(table: ScoreTable) -> str:
 
 # %% ../nbs/33_claims.ipynb #say00002
 PLAIN_WORDS = {
-    'reproduced': 'as the paper says',
-    'opposite': 'the opposite of what the paper says',
+    'reproduced': 'as expected',
+    'opposite': 'the opposite of what was expected',
     'not at this scale': 'a difference that these seeds cannot tell from none',
     'too few seeds': 'too few seeds to say',
     'not run yet': 'not run yet',

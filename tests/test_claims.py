@@ -120,9 +120,9 @@ def test_the_sentence_says_what_the_rows_say():
             rows += [row(name, seed, rfvd=rfvd, psnr=1.0)]
             rows += [generator_row(name, seed, gfvd=gfvd + (near if name == 'w0.06' else 0))]
     said = verdict_sentence(ScoreTable(rows))
-    assert 'tokenizer: +2.1 (+1.9 to +2.3), 3 seeds, the opposite of what the paper says; ' in said
+    assert 'tokenizer: +2.1 (+1.9 to +2.3), 3 seeds, the opposite of what was expected; ' in said
     assert 'from the start: not run yet; ' in said
-    assert said.endswith('(rFVD): -0.9 (-1.1 to -0.7), 3 seeds, as the paper says.')
+    assert said.endswith('(rFVD): -0.9 (-1.1 to -0.7), 3 seeds, as expected.')
     assert verdict_sentence(ScoreTable([])).count('not run yet') == 3
 
 
