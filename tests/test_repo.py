@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -403,6 +404,15 @@ def test_run(repo):
     assert sys.prefix not in path.read_text()
     replace(path, '1 / 0', '2 / 0')  # the output that was kept is not of this code
     assert [b for b in second(repo) if 'a plain run skips' in b]
+
+
+def test_modules_are_100_columns_wide():
+    "But for `__all__`, which nbdev wraps itself. A page's subtitle is the module's first line."
+    for path in (ROOT / 'larp_edu').glob('[!_]*.py'):
+        text = path.read_text()
+        names = re.search(r'^__all__ = \[.*?\]\n', text, re.S | re.M)
+        rest = text.replace(names[0], '') if names else text
+        assert [line for line in rest.splitlines() if len(line) > 100] == [], path.name
 
 
 def test_pictures_get_smaller():
