@@ -801,7 +801,7 @@ class Arms:
 # %% ../nbs/33_claims.ipynb #grid0006
 def prior_arms(arms: Arms) -> list[TokenizerPoint]:
     "Question 1: weights, and sharper temperatures at equal weight / temperature."
-    weights = [arms.branch(f'w{w:g}', w) for w in (0, MAIN_WEIGHT, 0.03, 0.12, 0.3)]
+    weights = [arms.branch(f'w{w:g}', w) for w in (0.0, MAIN_WEIGHT, 0.03, 0.12, 0.3)]
     sharp = [arms.branch(f't{t:g}', MAIN_WEIGHT * t, prior_temperature=t) for t in (0.3, 0.1)]
     return [*weights, *sharp]
 

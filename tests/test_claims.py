@@ -150,6 +150,16 @@ def test_a_grid_has_every_arm_of_the_claims():
 
 
 @pytest.mark.parametrize('regime', REGIMES)
+def test_a_point_has_one_key(regime):
+    "Also where it is the parent of another: 0 and 0.0 are equal, and not the same in a key."
+    grid = make_grid(REGIMES[regime])
+    keys = {point: point_key(point, '') for point in grid}
+    for point in grid:
+        for parent in point.parents:
+            assert point_key(parent, '') == keys[parent], f'{point.id} has another {parent.id}'
+
+
+@pytest.mark.parametrize('regime', REGIMES)
 @pytest.mark.parametrize('question', FIRST)
 def test_every_regime_has_every_question(regime, question):
     grid = make_grid(REGIMES[regime], 1, (question,))
