@@ -1470,4 +1470,41 @@ def unpaired_interval(first, second):
             ('unpaired_interval = lambda first, second: (2.0, 16.2)', 'expected three numbers'),
         ],
     },
+    '34_grid': {
+        '1. One more arm': [
+            ('my_points = 2', 'that is for one seed'),
+            ('my_points = 5', 'a generator, which is a point, too'),
+            ('my_points = 6', 'five seeds, not three'),
+            ('my_points = 15', 'is there already, and is trained once'),
+        ],
+        '2. Parents first': [
+            ('parents_first = lambda points: points', 'is missing'),
+            (
+                'parents_first = lambda points: [q for p in points for q in (*p.parents, p)]',
+                'base-seed0 is missing',
+            ),
+            (
+                'parents_first = lambda points: [q for p in points for q in (*lineage(p), p)]',
+                'is there 2 times, expected once',
+            ),
+            (
+                """
+def parents_first(points):
+    found = dict.fromkeys(points)
+    for point in points:
+        found |= dict.fromkeys(lineage(point))
+    return list(found)
+""",
+                'which it needs',
+            ),
+            ('parents_first = lambda points: [p.id for p in points]', 'expected a list of points'),
+            (
+                """
+def parents_first(points):
+    return list(make_grid(REGIMES['tiny'], 1, (1,)))
+""",
+                'expected the 5 that are needed',
+            ),
+        ],
+    },
 }

@@ -29,10 +29,11 @@ from functools import lru_cache
 from pathlib import Path
 import torch
 import freshness
-from larp_edu.claims import FIRST, REGIMES, Arms, GeneratorPoint, Point, Regime, TokenizerPoint
-from larp_edu.claims import budget, estimated_seconds, lineage, make_grid, point_config, point_key
-from larp_edu.claims import read_rows, run_point, validate_judge, verdicts, write_row
+from larp_edu.claims import read_rows, verdicts
 from larp_edu.files import asset, fingerprint, save_model, write_bytes
+from larp_edu.grid import FIRST, REGIMES, Arms, GeneratorPoint, Point, Regime, TokenizerPoint
+from larp_edu.grid import budget, estimated_seconds, lineage, make_grid, point_config, point_key
+from larp_edu.grid import run_point, validate_judge, write_row
 from larp_edu.judge import ShapeNet, train_texture_judge
 from larp_edu.machine import provenance
 
@@ -53,8 +54,8 @@ MEASURES = {
 
 @lru_cache(None)
 def code_hash(names: tuple[str, ...]) -> str:
-    "A checksum of the definitions that functions of larp_edu.claims reach."
-    reached = freshness.Package(ROOT).reach([('claims', name) for name in names])
+    "A checksum of the definitions that functions of larp_edu.grid reach."
+    reached = freshness.Package(ROOT).reach([('grid', name) for name in names])
     text = [(key, [freshness.normal(n) for n in reached[key]]) for key in sorted(reached, key=str)]
     return freshness.digest(text)
 
@@ -66,7 +67,6 @@ class Place:
     runs: Path = ROOT / 'runs/claims'
     results: Path = ROOT / 'results/claims'
     judge: Path = JUDGE
-    prefix: str = ''  # of the names of rows
 
     def training_key(self, point: Point) -> str:
         "Of the weights: config and training code, the parents' code included."
@@ -84,7 +84,7 @@ class Place:
 
     def row_path(self, point: Point) -> Path:
         "Of the row of numbers."
-        return self.results / f'{self.prefix}{point.id}.json'
+        return self.results / f'{point.id}.json'
 
     def row(self, point: Point, keep: bool = False) -> dict | None:
         "The row that is there, None if it is not, or is stale."
@@ -290,7 +290,7 @@ def make_judge(options) -> None:
     tested = validate_judge(ShapeNet.load(path), world)
     seconds = time.process_time() - began
     row = dict(**card, name=judge_name(path), processor_seconds=seconds, **tested, **provenance())
-    write_row(ROOT / 'results/claims' / f'{prefix_of(options.regime)}judge.json', row)
+    write_row(ROOT / 'results/claims' / part_of(options.regime) / 'judge.json', row)
     if path == JUDGE:
         told = card | dict(recognised=tested['recognised'], floor=tested['floor'][0])
         write_bytes(path.with_suffix('.json'), (json.dumps(told, indent=1) + '\n').encode())
@@ -299,9 +299,9 @@ def make_judge(options) -> None:
     print('floor', tested['floor'], 'recognised', tested['recognised'], tested['baselines'])
 
 
-def prefix_of(regime: str) -> str:
-    "Rows of the main regime have plain names."
-    return '' if regime == 'toy' else f'{regime}-'
+def part_of(regime: str) -> str:
+    "Where in results/claims its rows are: those of the main regime right there."
+    return '' if regime == 'toy' else regime
 
 
 def judge_of(regime: str) -> Path:
@@ -322,9 +322,9 @@ def show_price(place: Place, grid: dict[Point, int], options) -> None:
 
 
 def write_verdict(results: Path) -> None:
-    "What the rows of the main regime say."
+    "What the rows of the main regime say, and how many there will be."
     found = verdicts(read_rows(results))
-    write_row(results / 'verdict.json', found)
+    write_row(results / 'verdict.json', found | dict(planned=len(make_grid(REGIMES['toy']))))
     print(found['sentence'])
 
 
@@ -356,8 +356,8 @@ def main(argv: list[str] | None = None) -> None:
     regime = REGIMES[options.regime]
     root = options.root or ROOT
     judge = options.judge or judge_of(options.regime)
-    folders = root / 'runs/claims', root / 'results/claims'
-    place = Place(*folders, judge, prefix_of(options.regime))
+    part = part_of(options.regime)
+    place = Place(root / 'runs/claims' / part, root / 'results/claims' / part, judge)
     if options.what == 'verdict':
         return write_verdict(place.results)
     if options.what == 'pilot':
