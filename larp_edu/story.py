@@ -137,10 +137,12 @@ def fit_tokenizer(
     seed: int = 0,
     kind: Callable[[TokenizerConfig], LARPTokenizer] = LARPTokenizer,  # what to train
     watch: Callable | None = None,  # called with the tokenizer so far and the log after each row
+    objective: TokenizerLoss | None = None,  # the usual loss, with the recipe's warm-up, if None
 ) -> tuple[Trainer, list[dict]]:  # `trainer.result` is the tokenizer; rows of the log
     "Train the tokenizer of a recipe."
     torch.manual_seed(seed)
     tok = kind(recipe.tokenizer)
+    warm = recipe.warm_steps / recipe.tokenizer_steps
     few = held_out[:128]
 
     def evaluate(model, step):
@@ -150,7 +152,7 @@ def fit_tokenizer(
 
     trainer = Trainer(
         tok,
-        TokenizerLoss(LossWeights(warm=recipe.warm_steps / recipe.tokenizer_steps)),
+        objective or TokenizerLoss(LossWeights(warm=warm)),
         lambda start: make_loader(data, recipe.batch, seed, start),
         TrainConfig(
             recipe.tokenizer_steps,
@@ -222,11 +224,14 @@ def fit_pair(
     # called after each row of a log with the tokenizer, the generator (None before its time), and
     # both logs; it must leave models and torch's random numbers as they are
     watch: Callable | None = None,
+    objective: TokenizerLoss | None = None,  # of the tokenizer, as in `fit_tokenizer`
 ) -> tuple[LARPTokenizer, ARTransformer, tuple[list[dict], list[dict]]]:  # the pair and its logs
     "Train a tokenizer, encode clips with it, and train a generator on their tokens."
     watch_tok = watch and (lambda tok, rows: watch(tok, None, (rows, [])))
     place = folder / f'tokenizer-seed{seed}'
-    trainer, tok_history = fit_tokenizer(recipe, train, held_out, place, seed, kind, watch_tok)
+    trainer, tok_history = fit_tokenizer(
+        recipe, train, held_out, place, seed, kind, watch_tok, objective
+    )
     tok = trainer.result
     tokens, labels = tokenize(tok, in_order(train, 64, recipe.clips))
     watch_gen = watch and (lambda gen, rows: watch(tok, gen, (tok_history, rows)))
