@@ -1337,9 +1337,9 @@ def two_speeds(video):
             ('my_blocks = 1', 'look at what was measured'),
         ],
         '2. Never much worse than a blind guess': [
-            ('my_bits = 8', 'here it has only half of the probability'),
-            ('my_bits = 16', 'one bit more, not twice the bits'),
-            ('my_bits = 7', 'costs more bits, not fewer'),
+            ('my_bits = 10', 'here it has only half of the probability'),
+            ('my_bits = 20', 'one bit more, not twice the bits'),
+            ('my_bits = 9', 'costs more bits, not fewer'),
         ],
         '3. A cautious generator': [
             (

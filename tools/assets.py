@@ -18,7 +18,7 @@ from larp_edu.judge import ShapeNet, train_shapenet
 from larp_edu.machine import hardware
 from larp_edu.metrics import psnr
 from larp_edu.nested import DecibelLoss, NestedTokenizer
-from larp_edu.objective import LossWeights, TokenizerLoss
+from larp_edu.objective import LossWeights
 from larp_edu.recipes import generator_recipes
 from larp_edu.sampling import hold_frame
 from larp_edu.shapeworld import ShapeWorld
@@ -27,13 +27,22 @@ from larp_edu.story import fit_tokenizer, measure_pair, recognised_share
 from larp_edu.tokenizer import LARPTokenizer, tokenizer_presets
 from larp_edu.train import train_generator
 
-# Any number of tokens, and a token for each patch: alike in all but the row and the loss.
-ROWS = replace(tokenizer_presets['toy'], n_tokens=32, codes=1024, prior_depth=0)
 NESTED = PairRecipe(
-    tokenizer_steps=12_000, generator_steps=2000, clips=30_000, generator_batch=64, tokenizer=ROWS
+    tokenizer_steps=12_000,
+    generator_steps=2000,
+    clips=30_000,
+    generator_batch=64,
+    tokenizer=replace(tokenizer_presets['toy'], n_tokens=32, codes=1024, prior_depth=0),
 )
-PATCHWISE = replace(NESTED, generator_steps=0, clips=0, tokenizer=replace(ROWS, holistic=False))
-WARM = NESTED.warm_steps / NESTED.tokenizer_steps
+SECOND = replace(
+    NESTED, tokenizer_steps=5000, lr=0.3 * NESTED.lr, muon_lr=0.3 * NESTED.muon_lr, warm_steps=0
+)
+PATCHWISE = PairRecipe(
+    tokenizer_steps=2000,
+    generator_steps=0,
+    clips=0,
+    tokenizer=replace(tokenizer_presets['toy'], n_tokens=32, holistic=False, dim=64),
+)
 
 
 @dataclass
@@ -135,26 +144,41 @@ def frames(run):
 
 
 def nested(run):
-    loss = DecibelLoss(LossWeights(l2=0.05, prior=0, warm=WARM))
+    """Two rounds, each with a learning rate of its own that rises and falls.
+
+    The second goes on from the first's weights, on other clips, at 0.3 times the rates."""
     folder = run.out / 'nested'
-    world = run.world()
-    tok, gen, _ = fit_pair(
-        NESTED, world, run.real, 9, folder, run.seed, NestedTokenizer, objective=loss
+    place = folder / f'first-seed{run.seed}'
+    loss = nested_loss(NESTED)
+    trainer, _ = fit_tokenizer(
+        NESTED, run.world(), run.real, place, run.seed, NestedTokenizer, objective=loss
     )
-    recipe = on_card(NESTED) | dict(loss=loss.weights.terms)
+
+    def trained(config):
+        return trainer.result.requires_grad_()
+
+    tok, gen, _ = fit_pair(
+        SECOND, run.world(1), run.real, 9, folder, run.seed, trained, objective=nested_loss(SECOND)
+    )
+    recipe = on_card(NESTED) | dict(second_round=on_card(SECOND), loss=loss.weights.terms)
     counts = (1, 2, 4, 8, 16, 32)
     ship_pair(run, 'any_count', tok, 'any_count_generator', gen, recipe, counts)
 
 
+def nested_loss(recipe):
+    "In decibels, without a prior."
+    warm = recipe.warm_steps / recipe.tokenizer_steps
+    return DecibelLoss(LossWeights(l2=0.05, prior=0, warm=warm))
+
+
 def patchwise(run):
     folder = run.out / f'patchwise-seed{run.seed}'
-    loss = TokenizerLoss(LossWeights(prior=0, warm=WARM))
-    trainer, _ = fit_tokenizer(PATCHWISE, run.world(), run.real, folder, run.seed, objective=loss)
+    trainer, _ = fit_tokenizer(PATCHWISE, run.world(), run.real, folder, run.seed)
     tok = without_prior(trainer.result)
     ship(
         'patch_tokenizer',
         tok,
-        recipe=on_card(PATCHWISE) | dict(loss=loss.weights.terms),
+        recipe=on_card(PATCHWISE),
         seed=run.seed,
         psnr=mean_psnr(tok, run.real),
         clips=len(run.real),
