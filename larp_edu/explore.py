@@ -165,6 +165,7 @@ def token_panel(
     "One token of a holistic and of a patchwise tokenizer: where it looks and what it changes."
     toks = dict(holistic=holistic, patchwise=patchwise)
     most = min(tok.config.n_tokens for tok in toks.values())
+    last = min(tok.config.codes for tok in toks.values()) - 1  # a code that both have
     return Panel(
         'What does this token hold?',
         lambda clip, token, code: render_token(toks, clip, token, code),
@@ -173,7 +174,7 @@ def token_panel(
         'changes by 0.3 or more.',
         clip=ClipPicker(clips, holistic.config),
         token=Slider('token', 0, most - 1, 0),
-        code=Slider('new code', 0, holistic.config.codes - 1, 7),
+        code=Slider('new code', 0, last, 7),
     )
 
 # %% ../nbs/32_explore.ipynb #07d4e3b1
