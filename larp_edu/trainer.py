@@ -207,7 +207,9 @@ class Trainer:
         self.saved = None  # step of the last checkpoint
         self.broken = BrokenSteps().to(self.acc.device)
         self.flops = None  # operations of one sample and
-        self.peak = None  # of a process in a second; if both are known the log has the MFU
+        self.peak = (
+            None  # of a process in a second; if both are known, the log has their share, the MFU
+        )
 
     def _place(self, model):
         "The model on its device, its average, and what the loss calls: wrapped for many processes."
