@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 import pytest
 import torch
-from larp_edu.claims import CLAIMS, Arm, Claim, ScoreTable, claim_table, claim_values, hull_at
+from larp_edu.claims import CHEAP, CLAIMS, Arm, Claim, ScoreTable, claim_table, claim_values
+from larp_edu.claims import frontier_at, hull_at
 from larp_edu.claims import judge_claim, lower_hull, paired_interval, read_rows, verdict
 from larp_edu.claims import verdict_sentence, verdicts
 from larp_edu.files import save_model
@@ -94,6 +96,12 @@ def test_a_claim_at_equal_distortion():
     }
     outside = replace(claim, plus=(Arm('b'),), minus=(Arm('a'), Arm('p')))
     assert claim_values(ScoreTable(rows), outside) == {}
+    # a frontier that lacks an arm is none, and an arm is not compared with itself
+    assert frontier_at(ScoreTable(rows), claim.minus, Arm('p'), 0, 'distortion', 'nats_clip') == 15
+    more = (*claim.minus, Arm('not run'))
+    assert frontier_at(ScoreTable(rows), more, Arm('p'), 0, 'distortion', 'nats_clip') is None
+    own = (*claim.minus, Arm('p'))
+    assert frontier_at(ScoreTable(rows), own, Arm('p'), 0, 'distortion', 'nats_clip') == 15
 
 
 def test_a_difference_of_differences():
@@ -114,8 +122,10 @@ def test_nothing_has_been_run():
 def test_the_sentence_says_what_the_rows_say():
     "The prior is worse by 2 in every seed, and 1 below the line through the cheap ways."
     rows = []
+    arms = [('w0', 5.0, 10.0), ('w0.06', 7.0, 12.0)]
+    arms += [(arm.name, 9.0, 16.0) for arm in CHEAP if arm.name != 'w0']
     for seed in range(3):
-        for name, rfvd, gfvd in (('w0', 5.0, 10.0), ('tokens8', 9.0, 16.0), ('w0.06', 7.0, 12.0)):
+        for name, rfvd, gfvd in arms:
             near = 0.1 * seed
             rows += [row(name, seed, rfvd=rfvd, psnr=1.0)]
             rows += [generator_row(name, seed, gfvd=gfvd + (near if name == 'w0.06' else 0))]
@@ -129,8 +139,11 @@ def test_the_sentence_says_what_the_rows_say():
 def test_the_stored_verdict_is_that_of_the_stored_rows():
     results = ROOT / 'results/claims'
     stored = json.loads((results / 'verdict.json').read_text())
-    assert stored.pop('planned') == len(make_grid(REGIMES['toy']))
-    assert stored == json.loads(json.dumps(verdicts(read_rows(results))))
+    ids = {point.id for point in make_grid(REGIMES['toy'])}
+    rows = read_rows(results)
+    assert stored.pop('planned') == len(ids)
+    assert stored.pop('points') == sum(row['id'] in ids for row in rows)
+    assert stored == json.loads(json.dumps(verdicts(rows)))
 
 
 # ---- the grid
@@ -302,6 +315,13 @@ def test_a_killed_grid_goes_on(judge, tmp_path):
     assert made['config']['ramp'] == [0.0, 2.0] and made['scores']['psnr'] > 0
     place = claims.Place(tmp_path / 'runs/claims/tiny', rows, judge)
     assert all(place.row(p) for p in grid)
+    # where the weights are not, as in a fresh clone, what a missing row needs is trained again
+    shutil.rmtree(tmp_path / 'runs')
+    missing = next(p for p in grid if isinstance(p, GeneratorPoint))
+    place.row_path(missing).unlink()
+    again = subprocess.run(command(tmp_path, judge), capture_output=True, text=True)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert place.row(missing)
     # another config, another row
     assert place.row(replace(next(iter(grid)), steps=7)) is None
     assert isinstance(next(iter(grid)), TokenizerPoint)

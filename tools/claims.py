@@ -121,6 +121,7 @@ def work(place: Place, point: Point, question: int, threads: int) -> None:
     exit_with_parent()
     torch.set_num_threads(threads)
     start = place.folder(point.parents[0]) if point.parents else None
+    key, judge = place.key(point), judge_name(place.judge)  # of the code that runs now
     began = time.process_time()
     scores = run_point(point, place.folder(point), start, ShapeNet.load(place.judge).to(device()))
     row = dict(
@@ -129,8 +130,8 @@ def work(place: Place, point: Point, question: int, threads: int) -> None:
         seed=point.seed,
         question=question,
         kind=type(point).__name__,
-        key=place.key(point),
-        judge=judge_name(place.judge),
+        key=key,
+        judge=judge,
         scores=scores,
         processor_seconds=time.process_time() - began,
         config=point_config(point),
@@ -160,6 +161,7 @@ class Runner:
         self.failed = set()
         self.running = {}  # process: point
         self.began = time.monotonic()
+        self.want_weights()
 
     def next_point(self) -> Point | None:
         "The first point whose parents are done; points whose parents failed are given up."
@@ -167,19 +169,20 @@ class Runner:
             if any(p in self.failed for p in point.parents):
                 self.todo.remove(point)
                 self.failed.add(point)
-            elif all(p in self.done for p in point.parents) and self.has_weights(point):
+            elif all(p in self.done for p in point.parents):
                 self.todo.remove(point)
                 return point
         return None
 
-    def has_weights(self, point: Point) -> bool:
-        "Whether what a point needs is on this machine; a parent whose weights are not runs again."
-        for parent in point.parents:
-            if not (self.place.folder(parent) / 'tokens.safetensors').exists():
-                self.done.discard(parent)
-                self.todo.insert(0, parent)
-                return False
-        return True
+    def want_weights(self) -> None:
+        "Parents that are done but whose weights are not on this machine have to run again."
+        wanted = list(self.todo)
+        for point in wanted:  # it grows while it is read: a parent has parents
+            for parent in self.done.intersection(point.parents):
+                if not (self.place.folder(parent) / 'tokens.safetensors').exists():
+                    self.done.remove(parent)
+                    self.todo.insert(0, parent)
+                    wanted.append(parent)
 
     def late(self) -> bool:
         "Whether no more points are begun."
@@ -311,8 +314,9 @@ def judge_of(regime: str) -> Path:
 
 def show_price(place: Place, grid: dict[Point, int], options) -> None:
     "Print what the grid costs, what is done, and what is missing."
+    print(f'{"question":84} seeds tokenizers generators hours')
     for question, what, seeds, toks, gens, hours in budget(grid):
-        print(f'{question!s:>2} {what:72} {seeds!s:>2} seeds {toks:4} + {gens:4}  {hours:5.1f} h')
+        print(f'{question!s:>2} {what:82}{seeds!s:>5} {toks:10} {gens:10} {hours:5.1f}')
     missing = [p for p in grid if not place.row(p, options.keep)]
     hours = sum(map(estimated_seconds, missing)) / 3600
     print(
@@ -322,9 +326,12 @@ def show_price(place: Place, grid: dict[Point, int], options) -> None:
 
 
 def write_verdict(results: Path) -> None:
-    "What the rows of the main regime say, and how many there will be."
-    found = verdicts(read_rows(results))
-    write_row(results / 'verdict.json', found | dict(planned=len(make_grid(REGIMES['toy']))))
+    "What the rows of the main regime say, how many points of its grid they are, and of how many."
+    rows = read_rows(results)
+    found = verdicts(rows)
+    ids = {point.id for point in make_grid(REGIMES['toy'])}
+    found |= dict(points=sum(row['id'] in ids for row in rows), planned=len(ids))
+    write_row(results / 'verdict.json', found)
     print(found['sentence'])
 
 
