@@ -395,8 +395,8 @@ class Score(NamedTuple):
 SCORES = dict(
     psnr=Score(
         'PSNR of reconstructions',
-        'How near each reconstruction is to its clip, pixel by pixel. 6 dB more means half the '
-        'error.',
+        'How near each reconstruction is to its clip, pixel by pixel. 6 dB more means a '
+        'quarter of the squared error.',
         '{:.1f} dB',
         'higher',
         'psnr',

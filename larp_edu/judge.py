@@ -370,7 +370,7 @@ def damage_more(
     clip: Tensor,  # clips (B, 3, T, H, W) in [0, 1]
     other: Tensor,  # the same clips with another shape
 ) -> tuple[Tensor, Tensor]:  # the damaged clips, and the strengths (B, 8) in [0, 1]
-    "As `damage`, after turning back or changing the shape of one clip in eight each, in its half."
+    "As `damage`, after one clip in eight turned back, and one changed shape, in its second half."
     B, half = len(clip), clip.shape[2] // 2
     strength = (1.5 * torch.rand(B, 2, device=clip.device)).clamp(max=1)
     strength = strength * (torch.rand(B, 2, device=clip.device) < 1 / 8)
