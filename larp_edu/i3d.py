@@ -263,7 +263,7 @@ def fetch(
 
 # %% ../nbs/40_i3d.ipynb #d432140W
 class WeightFile(NamedTuple):
-    "Where a file of weights is to be had."
+    "Where a file of weights can be found."
 
     url: str
     file: str  # its name in the cache folder
