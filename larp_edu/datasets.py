@@ -506,6 +506,12 @@ def _kind_of(where):
     return (where, None) if where in WORLDS else split_word(where)
 
 
+def _check_list(kind, listed):
+    "Raise ValueError for a list of clips with a kind of data that has none."
+    if listed and kind not in ('ucf101', 'kinetics'):
+        raise ValueError(f'a list is for ucf101 and kinetics, not for {kind}')
+
+
 def open_data(
     where: str | Path,  # shapeworld, shapeworld101, KIND:PATH, or a PATH that can be one thing only
     size: int,  # height and width of a clip in pixels
@@ -515,6 +521,7 @@ def open_data(
     flip: bool = False,  # mirror half of the draws
     seed: int = 0,  # of a world, of starts and mirrors
     held_share: float | None = None,  # of shards only: share held out, see `ShardFolder`
+    listed: str | Path | None = None,  # a list of clips to use (Kinetics: csv, UCF101: txt)
 ) -> ClipDataset:
     """A data set by one word; KIND is kinetics, ucf101, shards, or folder (of videos).
 
@@ -522,6 +529,7 @@ def open_data(
     is no such data, or the options cannot be honoured."""
     options = dict(split=split, window=window, flip=flip, seed=seed)
     kind, root = _kind_of(where)
+    _check_list(kind, listed)
     if kind == 'shards':
         return ShardFolder(root, size, frames, held_share=held_share, **options)
     if held_share is not None:
@@ -529,6 +537,8 @@ def open_data(
     if kind in WORLDS:
         n = 1_000_000 if split == 'train' else 1024
         return ShapeWorld(n, size, frames, WORLDS[kind], **options)
+    if listed:
+        options['listed'] = listed
     dataset = dict(kinetics=Kinetics, ucf101=UCF101, folder=VideoFolder)[kind]
     return dataset(root, size, frames, **options)
 
@@ -540,20 +550,23 @@ def open_parts(
     window: str = 'random',  # 'random' or 'all'
     flip: bool = False,  # mirror half of the draws for training
     seed: int = 0,  # of a world, of starts and mirrors
+    val: str | Path | None = None,  # a word for the held-out data; None: out of `where`
 ) -> tuple[ClipDataset, ClipDataset]:  # for training, held out
-    """Both parts of the data of a training; of shards, one clip in twenty is held out.
+    """Both parts of the data of a training; of shards alone, one clip in twenty is held out.
 
     Warns of films that are in both. Raises ValueError when classes are not numbered alike."""
     options = dict(window=window, seed=seed)
-    if _kind_of(where)[0] == 'shards':
+    if val is None and _kind_of(where)[0] == 'shards':
         options['held_share'] = 0.05
     train = open_data(where, size, frames, 'train', flip=flip, **options)
-    val = open_data(where, size, frames, 'val', **options)
-    if train.class_names != val.class_names:
-        raise ValueError(f'{where}: classes have other numbers in validation than in training')
-    if processes().is_main_process and (note := overlap_note(train, val)):
+    held = open_data(val or where, size, frames, 'val', **options)
+    if train.class_names != held.class_names:
+        raise ValueError(
+            f'{val or where}: classes have other numbers in validation than in training'
+        )
+    if processes().is_main_process and (note := overlap_note(train, held)):
         warnings.warn(note)
-    return train, val
+    return train, held
 
 # %% ../nbs/43_datasets.ipynb #a1films0
 def open_films(
@@ -569,14 +582,13 @@ def open_films(
     kind, root = split_word(where)
     if kind == 'shards':
         raise ValueError(f'{root} holds shards already')
+    _check_list(kind, listed)
     if fold != 1 and kind != 'ucf101':
         raise ValueError(f'fold is for ucf101, not for {kind}')
     if kind == 'ucf101':
         return UCF101(root, size, frames, split, fold, listed, index=index)
     if kind == 'kinetics':
         return Kinetics(root, size, frames, split, listed, index=index)
-    if listed:
-        raise ValueError('a list is for ucf101 and kinetics, not for folder')
     return _folder_films(root, size, frames, split, index)
 
 
