@@ -26,10 +26,12 @@ class CriticConfig:
     heads: int = 8
     lr: float = 3e-5  # of its Adam; follows the schedule of the tokenizer
     lecam: float = 1e-3  # weight of the LeCam term in its loss
+    every: int = 5  # it learns in the last of so many steps
 
     def __post_init__(self):
         check_heads(self.dim, self.heads, 'dim')
         check_counts(0, depth=self.depth)
+        check_counts(every=self.every)
         check_reals(0, lr=self.lr, lecam=self.lecam)
         if self.dim % 4:
             raise ValueError(f'dim {self.dim} is not divisible by 4')
@@ -122,7 +124,7 @@ tokenizer_recipes = Presets(
     toy=TokenizerRecipe(
         tokenizer_presets['toy'],
         TrainConfig(steps=2800, lr=3e-3, muon_lr=0.01, ema=0.995),
-        LossWeights(warm=0.21),
+        LossWeights(warm=0.32),
     ),
     small=TokenizerRecipe(
         tokenizer_presets['small'],
