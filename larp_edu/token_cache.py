@@ -10,6 +10,7 @@ import bisect
 import io
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 import torch
@@ -128,17 +129,24 @@ class Tokens(Dataset):
         return torch.from_numpy(np.concatenate([rows['label'] for rows in self.parts])).long()
 
 # %% ../nbs/45_token_cache.ipynb #97c44240
-def _read_clips(data: ClipDataset, draws: Iterable[int]) -> list[tuple[Tensor, int]]:
+def _read_clips(data: ClipDataset, draws: Iterable[int], workers: int) -> list[tuple[Tensor, int]]:
     "The items of a data set at draws `draws`, without those that cannot be read."
     if data.endless:  # drawn by code: all at once is faster, and nothing can fail
         return data.__getitems__([(draw % len(data), draw) for draw in draws])
-    some = []
-    for draw in draws:
-        index = draw % len(data)
+
+    def attempt(draw):
         try:
-            some.append(data[index, draw])
+            return data[draw % len(data), draw]
         except (ValueError, OSError) as e:
-            data.leave_out(index, e)
+            return e
+
+    some = []
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        for draw, item in zip(draws, pool.map(attempt, draws)):
+            if isinstance(item, Exception):
+                data.leave_out(draw % len(data), item)
+            else:
+                some.append(item)
     return some
 
 
@@ -162,13 +170,14 @@ def _write_part(
     draws: range,  # of the items of this part
     given: int,
     batch: int,
+    workers: int,
     bar: tqdm,
 ) -> None:
     "Encode the items of one part and write it, whole or not at all."
     rows = [np.zeros(0, _record(tokenizer.config.n_tokens, given))]
     for start in range(0, len(draws), batch):
         some = draws[start : start + batch]
-        items = _read_clips(data, some)
+        items = _read_clips(data, some, workers)
         if items:
             rows.append(_encode_batch(tokenizer, items, given))
         bar.update(len(some))
@@ -228,6 +237,7 @@ def write_tokens(
     given: int = 0,  # > 0: also the tokens of clips that hold their frame number `given`
     per_part: int = 4096,
     batch: int = 16,
+    workers: int = 0,  # threads that read films at once; 0: one
 ) -> Tokens:
     """Encode the items of a data set, with arg-max codes, into a folder.
 
@@ -245,7 +255,7 @@ def write_tokens(
         total=total, desc='tokens', unit='clip', delay=2, disable=not state.is_main_process
     ) as bar:
         for number, items in todo.items():
-            _write_part(tokenizer, data, _part_path(out, number), items, given, batch, bar)
+            _write_part(tokenizer, data, _part_path(out, number), items, given, batch, workers, bar)
     state.wait_for_everyone()
     return Tokens(out)
 
@@ -260,16 +270,18 @@ def cache_tokens(
     data: str,  # a word for `open_parts`
     out: str | Path,  # folder of the two tables
     recipe: GeneratorRecipe,
+    val: str | None = None,  # a word for the held-out clips, as in `open_parts`
+    workers: int = 0,  # threads that read films
 ) -> tuple[tuple[Tokens, Tokens], int]:  # (training, held out), number of classes
     "The tokens that a recipe trains on and those that are held out, encoded if they are not there."
     c = tokenizer.config
     window = 'random' if recipe.draws else 'all'
     with main_first():
-        train, held = open_parts(data, c.size, c.frames, window)
+        train, held = open_parts(data, c.size, c.frames, window, val=val)
     if train.endless:
         train = _first(train, recipe.clips)
     tables = []
+    options = dict(draws=max(1, recipe.draws), given=recipe.given, workers=workers)
     for items, name in ((train, 'train'), (held, 'held-out')):
-        draws = max(1, recipe.draws)
-        tables.append(write_tokens(tokenizer, items, Path(out) / name, draws, recipe.given))
+        tables.append(write_tokens(tokenizer, items, Path(out) / name, **options))
     return tuple(tables), len(held.class_names)
