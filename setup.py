@@ -31,7 +31,7 @@ setup(
     ],
     python_requires='>=' + settings['min_python'],
     install_requires=settings['requirements'].split(),
-    extras_require={'dev': settings['dev_requirements'].split()},
+    extras_require={name: settings[f'{name}_requirements'].split() for name in ('dev', 'lpips')},
     packages=['larp_edu'],
     package_data={'larp_edu': ['assets/*']},
     zip_safe=False,

@@ -136,7 +136,7 @@ def make_tokenizer_loss(recipe: TokenizerRecipe) -> TokenizerLoss:
         perceptual = PerceptualLoss(FrameNet()).to(processes().device)
     if k is not None:
         net = Discriminator(c.clip_size, c.patch, k.dim, k.depth, k.heads)
-        critic = Critic(net, k.lr, lecam=k.lecam)
+        critic = Critic(net, k.lr, every=k.every, lecam=k.lecam)
     return TokenizerLoss(recipe.weights, perceptual, critic)
 
 # %% ../nbs/46_train.ipynb #90733fe2
@@ -164,6 +164,11 @@ def _batches(data: Dataset, batch: int, seed: int, workers: int) -> Callable:
     return lambda start: make_loader(data, batch, seed, start, workers, share, pin)
 
 
+def _interval(steps: int, times: int) -> int:
+    "Steps between two of `times` looks at held-out clips, 1,000 at most: a bad run is seen early."
+    return min(max(1, steps // times), 1000)
+
+
 def make_tokenizer_trainer(
     recipe: TokenizerRecipe,
     data: Dataset,  # items (clip, class)
@@ -189,7 +194,7 @@ def make_tokenizer_trainer(
         config,
         folder,
         evaluate=None if val is None else reconstruction_check(val, folder),
-        evaluate_every=max(1, config.steps // 20),
+        evaluate_every=_interval(config.steps, 20),
         name='tokenizer',
         watch=watch,
         split_batches=False,
@@ -284,6 +289,7 @@ def train_tokenizer(
     recipe: TokenizerRecipe,
     data: str,  # a word for `open_parts`
     out: str | Path,  # folder of the run
+    val: str | None = None,  # a word for the held-out clips, as in `open_parts`
     workers: int = 0,  # processes that read ahead, for each training process
     dry_run: bool = False,  # return the price instead
     tensorboard: bool = False,  # write for TensorBoard, too, into out/board
@@ -296,20 +302,21 @@ def train_tokenizer(
     out = Path(out)
     if not dry_run:
         _refuse_if_busy(out)
+    perceptual, critic = recipe.networks()
+    if perceptual == 'lpips':
+        LPIPS()  # if its package is missing, that is said before any film is looked at
     size, frames = recipe.model.size, recipe.model.frames
     with main_first():
-        train_set, held = open_parts(data, size, frames, flip=recipe.flip, seed=seed)
-    val = torch.stack([held[i][0] for i in spread_indices(held, 64)])
-    perceptual, critic = recipe.networks()
+        train_set, held = open_parts(data, size, frames, flip=recipe.flip, seed=seed, val=val)
+    clips = torch.stack([held[i][0] for i in spread_indices(held, 64)])
     about = dict(
-        data=str(data),
-        clips=len(train_set),
         flip=recipe.flip,
+        data=train_set.describe(),
         perceptual_net=perceptual,
         critic_net=critic and asdict(critic),
     )
     log = tensorboard_log(out / 'board') if tensorboard and processes().is_main_process else None
-    trainer = make_tokenizer_trainer(recipe, train_set, out, val, workers, log, about)
+    trainer = make_tokenizer_trainer(recipe, train_set, out, clips, workers, log, about)
     if dry_run:
         return price(trainer)
     return _fit_and_export(
@@ -440,7 +447,7 @@ def make_generator_trainer(
         config,
         folder,
         evaluate=generator_check(tokenizer, tokens, cond, sheets, seed),
-        evaluate_every=max(1, config.steps // 10),
+        evaluate_every=_interval(config.steps, 10),
         name='generator',
         watch=watch,
         split_batches=False,
@@ -449,12 +456,12 @@ def make_generator_trainer(
 
 # %% ../nbs/46_train.ipynb #9bea47a2
 def _generator_price(
-    recipe: GeneratorRecipe, tokenizer: LARPTokenizer, data: str, workers: int
+    recipe: GeneratorRecipe, tokenizer: LARPTokenizer, data: str, val: str | None, workers: int
 ) -> dict[str, Any]:
     "The price of a generator's training, before a single clip is encoded."
     c = tokenizer.config
     with main_first():
-        classes = len(open_parts(data, c.size, c.frames)[1].class_names)
+        classes = len(open_parts(data, c.size, c.frames, val=val)[1].class_names)
     table = RandomTokens(tokenizer, recipe.given, classes)
     return price(make_generator_trainer(recipe, tokenizer, table, table, classes, None, workers))
 
@@ -464,8 +471,9 @@ def train_generator(
     tokenizer: str | Path,  # name, file or folder for `load_tokenizer`
     data: str,  # a word for `open_parts`
     out: str | Path,  # folder of the run
+    val: str | None = None,  # a word for the held-out clips, as in `open_parts`
     tokens: str | Path | None = None,  # folder of the token cache; None: out/tokens
-    workers: int = 0,  # processes that read ahead, for each training process
+    workers: int = 0,  # threads that read films, then processes that read tokens ahead
     dry_run: bool = False,  # return the price instead
     tensorboard: bool = False,  # write for TensorBoard, too, into out/board
     name: str = '',  # of the recipe, for the card of the model
@@ -477,9 +485,10 @@ def train_generator(
     out = Path(out)
     tok = load_tokenizer(tokenizer).to(processes().device)
     if dry_run:
-        return _generator_price(recipe, tok, data, workers)
+        return _generator_price(recipe, tok, data, val, workers)
     _refuse_if_busy(out)
-    (table, held), classes = cache_tokens(tok, data, tokens or out / 'tokens', recipe)
+    folder = tokens or out / 'tokens'
+    (table, held), classes = cache_tokens(tok, data, folder, recipe, val, workers)
     log = tensorboard_log(out / 'board') if tensorboard and processes().is_main_process else None
     trainer = make_generator_trainer(recipe, tok, table, held, classes, out, workers, log)
     return _fit_and_export(

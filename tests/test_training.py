@@ -33,7 +33,7 @@ from larp_edu.optim import Muon, fit, make_optimizers
 from larp_edu.recipes import tokenizer_recipes
 from larp_edu.shapeworld import ShapeWorld
 from larp_edu.tokenizer import LARPTokenizer, tokenizer_presets
-from larp_edu.train import train_tokenizer
+from larp_edu.train import make_tokenizer_trainer, train_tokenizer
 from larp_edu.trainer import TrainConfig, Trainer, update_average
 from larp_edu.video import write_video
 
@@ -709,6 +709,46 @@ def test_workers_and_a_longer_run_of_a_recipe(tmp_path):
     assert (card['steps'], card['schedule_steps']) == (3, 2)
     with only_run(tmp_path), pytest.raises(ValueError, match='is in use by another run'):
         train_tokenizer(recipe(), 'no such data', tmp_path)  # said before the data are looked for
+
+
+def test_a_run_goes_on_when_its_data_have_moved(tmp_path):
+    "Reading C: the path of the data had to be the same, and a killed job may find another one."
+    recipe = tokenizer_recipes['mini']
+    recipe = replace(recipe, train=replace(recipe.train, steps=1, batch=2, save_every=1))
+    for part, count in (('train', 3), ('val', 2)):
+        for k in range(count):
+            clip = torch.rand(3, 9, 32, 32, generator=torch.Generator().manual_seed(count + 9 * k))
+            write_video(tmp_path / 'here' / part / 'a' / f'{part}{k}.mp4', clip)
+    train_tokenizer(recipe, f'folder:{tmp_path}/here', tmp_path / 'run')
+    (tmp_path / 'here').rename(tmp_path / 'there')
+    train_tokenizer(recipe, f'folder:{tmp_path}/there', tmp_path / 'run')
+    (tmp_path / 'there/train/a/train2.mp4').unlink()
+    with pytest.raises(ValueError, match='was trained with data=VideoFolder train, 3 clips'):
+        train_tokenizer(recipe, f'folder:{tmp_path}/there', tmp_path / 'run')
+
+
+def test_a_missing_package_is_named_before_the_data_are_looked_for(tmp_path, monkeypatch):
+    "Reading C: LPIPS was missed after all films had been indexed."
+    monkeypatch.setitem(sys.modules, 'lpips', None)
+    with pytest.raises(ImportError, match='LPIPS needs `pip install lpips`'):
+        train_tokenizer(tokenizer_recipes['larp_b'], 'no such data', tmp_path)
+
+
+def test_a_long_run_is_looked_at_early():
+    "Reading C: the first look at held-out clips of a full-size run came after two hours."
+    recipe = tokenizer_recipes['mini']
+    world = ShapeWorld(16)
+    for steps, every in ((120, 6), (5, 1), (468_000, 1000)):
+        long = replace(recipe, train=replace(recipe.train, steps=steps))
+        assert make_tokenizer_trainer(long, world, None).evaluate_every == every
+
+
+def test_a_recipe_says_how_often_the_critic_learns():
+    recipe = tokenizer_recipes['mini']
+    recipe = replace(recipe, critic=replace(recipe.critic, every=3))
+    assert make_tokenizer_trainer(recipe, ShapeWorld(16), None).objective.period == 3
+    with pytest.raises(ValueError, match='every is 0, expected whole numbers from 1 on'):
+        replace(recipe.critic, every=0)
 
 
 # ---- one run in a folder
