@@ -30,7 +30,7 @@ from .sampling import generate, hold_frame
 from .metrics import FeatureStats, check_same_header, fvd, kernel_distance, psnr, ssim
 from .judge import Detector
 from .pretrained import load_generator, load_tokenizer
-from .datasets import open_data
+from .datasets import WORLDS, open_data
 
 # %% ../nbs/47_evaluation.ipynb #31d2271c
 class PartialResults:
@@ -567,20 +567,36 @@ def evaluate_prediction(
     return _against_real(real, work, batch, out, 'prediction', 'fvd', data, about)
 
 # %% ../nbs/47_evaluation.ipynb #ba4dd47e
+def _frames_to_give(generator: ARTransformer, frames: int, wanted: int | None) -> int:
+    "`wanted`, or what the generator's card says, or the protocol's number; ValueError if unclear."
+    recipe = getattr(generator, 'card', {}).get('recipe')
+    trained = recipe.get('given') if isinstance(recipe, dict) else None
+    if wanted and trained and wanted != trained:
+        raise ValueError(f'cond_frames is {wanted}, but the generator was trained with {trained}')
+    given = wanted or trained or (5 if frames == 16 else None)
+    if given is None:
+        raise ValueError(
+            'the generator does not say with how many given frames it was trained, and the '
+            f'protocol (5 of 16) says nothing about clips of {frames} frames: give cond_frames'
+        )
+    return given
+
+
 def evaluate(
     tokenizer: str | Path,  # name, file or folder for `load_tokenizer`
     data: str,  # a word for `open_data`
     out: str | Path,  # folder of the result files
     detector: Detector,
     generator: str | Path | None = None,  # name, file or folder for `load_generator`
-    split: str = 'train',  # 'train' or 'val'
+    split: str | None = None,  # 'train' or 'val'; None: 'val' for a generator of frames
+    listed: str | Path | None = None,  # a list of clips, as in `open_data`
     n: int | None = None,  # samples; None: 10,000, of a generator of frames 50,000
     batch: int = 16,
     guidance_scale: float = 1.25,
-    seed: int = 42,
+    seed: int = 42,  # of the samples, and of the windows of films
     lpips: bool = False,  # needs an optional package
-    cond_frames: int = 5,
-    size: int = 64,  # of what the detector sees in frame prediction
+    cond_frames: int | None = None,  # given in frame prediction; None: as in training, or 5 of 16
+    size: int | None = None,  # of what the detector sees there; None: 64, or that of smaller clips
     fast: bool = False,  # draw the samples in bf16 with a compiled generator: for a GPU
 ) -> dict[str, dict]:  # result by protocol
     """Measure a tokenizer, and with a generator its samples, by the paper's protocols.
@@ -591,11 +607,16 @@ def evaluate(
     tok = load_tokenizer(tokenizer).to(device)
     gen = load_generator(generator).to(device) if generator else None
     by_class = gen is not None and gen.config.classes > 0
-    options = dict(size=tok.config.size, frames=tok.config.frames, split=split)
+    by_frames = gen is not None and not by_class
+    options = dict(size=tok.config.size, frames=tok.config.frames, listed=listed)
+    options['split'] = split or ('val' if by_frames else 'train')
+    options['seed'] = 0 if data in WORLDS else seed  # another seed would be another world
     results = {}
+    if by_frames:
+        given = _frames_to_give(gen, tok.config.frames, cond_frames)
     if gen is not None:  # what cannot be cut into windows fails before the work
         windows = open_data(data, window='all', **options)
-    if gen is None or by_class:
+    if not by_frames:
         clips = open_data(data, **options)
         if clips.endless:
             clips = clips.only(range(min(n or 10_000, len(clips))))
@@ -614,5 +635,6 @@ def evaluate(
     if by_class:
         scores = evaluate_generation(*models, guidance_scale=guidance_scale, **shared)
         return results | dict(generation=scores)
-    scores = evaluate_prediction(*models, cond_frames=cond_frames, size=size, **shared)
+    size = size or min(64, tok.config.size)
+    scores = evaluate_prediction(*models, cond_frames=given, size=size, **shared)
     return results | dict(prediction=scores)

@@ -445,8 +445,9 @@ def test_every_kind_of_data_is_measured(kinds, models, kind, tmp_path):
     toy = toy_detector()
     tok = models / 'tok.safetensors'
     by_class = evaluate(tok, kinds[kind], tmp_path / 'c', toy, models / 'classes.safetensors', n=12)
+    options = dict(split='train', n=12, cond_frames=4)
     frames = evaluate(
-        tok, kinds[kind], tmp_path / 'f', toy, models / 'frames.safetensors', n=12, size=16
+        tok, kinds[kind], tmp_path / 'f', toy, models / 'frames.safetensors', **options
     )
     assert list(by_class) == ['reconstruction', 'generation'] and list(frames) == ['prediction']
     scores = by_class['reconstruction']
@@ -454,6 +455,7 @@ def test_every_kind_of_data_is_measured(kinds, models, kind, tmp_path):
     assert all(np.isfinite(scores[name]) for name in ('rfvd', 'psnr', 'nll'))
     assert np.isfinite(by_class['generation']['gfvd'])
     assert np.isfinite(frames['prediction']['fvd'])
+    assert frames['prediction']['header']['size'] == 16  # nothing is enlarged
 
 
 def test_the_command_measures_a_folder(kinds, models, tmp_path, capsys):
@@ -461,6 +463,53 @@ def test_the_command_measures_a_folder(kinds, models, tmp_path, capsys):
     words = f'evaluate --tokenizer {models}/tok.safetensors --data {kinds["folder"]} --detector toy'
     main([*words.split(), '--out', str(tmp_path / 'o'), '--split', 'val'])
     assert 'psnr' in json.loads(capsys.readouterr().out)['reconstruction']
+
+
+def test_the_command_gives_the_frames_of_the_training(models, tmp_path, capsys):
+    "Reading C: always five were given, of the training part, and both sides were enlarged to 64."
+    words = f'evaluate --tokenizer {models}/tok.safetensors --data shapeworld --detector toy --n 12'
+    words = [*words.split(), '--out', str(tmp_path / 'o'), '--generator']
+    with pytest.raises(SystemExit, match='clips of 8 frames: give cond_frames'):
+        main([*words, f'{models}/frames.safetensors'])
+    assert not (tmp_path / 'o').exists()
+    model = ARTransformer.load(models / 'frames.safetensors')
+    save_model(tmp_path / 'own.safetensors', model, recipe=dict(given=3))
+    with pytest.raises(SystemExit, match='cond_frames is 4, but the generator was trained with 3'):
+        main([*words, f'{tmp_path}/own.safetensors', '--cond-frames', '4'])
+    main([*words, f'{tmp_path}/own.safetensors'])
+    assert 'fvd' in json.loads(capsys.readouterr().out)['prediction']
+    header = json.loads((tmp_path / 'o/prediction.json').read_text())['header']
+    assert (header['about']['cond_frames'], header['size']) == (3, 16)
+    assert header['data'].startswith('ShapeWorld val')
+
+
+def test_the_seed_chooses_the_windows_of_films(models, kinds, tmp_path):
+    "Reading C: two seeds gave the same rFVD. A world of another seed would be another world."
+    tok, toy = models / 'tok.safetensors', toy_detector()
+
+    def described(kind, seed):
+        out = tmp_path / f'{kind} {seed}'
+        scores = evaluate(tok, kinds[kind], out, toy, n=12, seed=seed)['reconstruction']
+        return scores['psnr'], scores['header']['data']
+
+    first, other = described('ucf101', 1), described('ucf101', 2)
+    assert first[0] != other[0] and first[1].endswith('seed 1') and other[1].endswith('seed 2')
+    assert described('shapeworld', 1) == described('shapeworld', 2)
+
+
+def test_a_list_says_what_is_missing(models, tmp_path):
+    "Reading C: a score on films of Kinetics never lost its warning, since no list could be given."
+    root = films(tmp_path / 'k', *(f'val/yoga/a{k}_000010_000020.mp4' for k in range(9)))
+    listed = tmp_path / 'val.csv'
+    rows = [f'yoga,a{k},10,20,val' for k in range(9)]
+    listed.write_text('\n'.join(['label,youtube_id,time_start,time_end,split', *rows]))
+    tok, toy = models / 'tok.safetensors', toy_detector()
+    for options, warns in ((dict(), True), (dict(listed=listed), False)):
+        out = tmp_path / str(warns)
+        scores = evaluate(tok, f'kinetics:{root}', out, toy, split='val', **options)
+        assert ('warning' in scores['reconstruction']['made']) == warns
+    with pytest.raises(ValueError, match='a list is for ucf101 and kinetics, not for shapeworld'):
+        evaluate(tok, 'shapeworld', tmp_path / 'x', toy, listed=listed)
 
 
 def test_unknown_classes_are_refused_before_the_work(kinds, models, tmp_path):
@@ -544,6 +593,22 @@ def test_shards_of_ucf101_hold_out_other_clips_of_a_recording(tmp_path):
     prepare_shards(open_films(f'ucf101:{tmp_path}/films', 32, 4), tmp_path / 'shards')
     with pytest.warns(UserWarning, match='1 of 1 films .* 1 from the same recording'):
         open_parts(tmp_path / 'shards', 32, 4)
+
+
+def test_the_official_test_set_of_shards_can_be_held_out(tmp_path):
+    "Reading C: training lost one clip in twenty, whose recordings it saw."
+    films(tmp_path / 'films', *[f'v_Archery_g{g:02}_c0{k}.avi' for g in (1, 8, 9) for k in (1, 2)])
+    words = []
+    for split in ('train', 'val'):
+        data = open_films(f'ucf101:{tmp_path}/films', 32, 4, split=split)
+        prepare_shards(data, tmp_path / split)
+        words.append(f'shards:{tmp_path / split}')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        train, held = open_parts(words[0], 32, 4, val=words[1])
+    assert (len(train), len(held), held.split) == (4, 2, 'val')
+    with pytest.raises(ValueError, match='these shards hold the train part, not val'):
+        open_parts(words[0], 32, 4, val=words[0])
 
 
 def test_separate_parts_are_silent(tmp_path):
