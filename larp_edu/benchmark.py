@@ -402,7 +402,7 @@ class Published(NamedTuple):
     method: str
     tokenizer: str | None  # parameters
     generator: str | None
-    tokens: int | None
+    tokens: int | str | None  # '~1024': adaptive, on average
     rfvd: float | None
     k600: float | None  # FVD of frame prediction
     ucf101: float | None  # gFVD
@@ -424,7 +424,7 @@ PUBLISHED = [  # as in the paper's tables 1 and 2, and later methods
         ('LARP-L', '173M', '343M', 1024, 24, 6.2, 107, 'paper'),
         ('LARP-L-Long', '173M', '343M', 1024, 20, 6.2, 102, 'paper'),
         ('LARP-L-Long', '173M', '632M', 1024, 20, 5.1, 57, 'paper'),
-        ("AdapTok (on LARP's recipe)", None, None, 1024, 28, 11, 67, 'its repository'),
+        ("AdapTok (on LARP's recipe)", None, None, '~1024', 28, 11, 67, 'its repository'),
         ('NAR-LP on LARP tokens, 34 steps', '173M', '694M', 1024, 20, None, 71.1, 'second hand'),
         ('EVATok', None, '633M', 756, 9.7, 4.0, 48, 'its repository'),
     )
@@ -451,15 +451,18 @@ class OurRow(NamedTuple):
     name: str
     score: str  # its name in the result file
     file: str  # below the folder of results
-    options: str  # of `larp evaluate`, without `--i3d` and `--out`
+    options: str  # of `larp evaluate`, without those of I3D and `--out`
 
     @property
     def command(self) -> str:
         "The whole command."
         out = Path('results') / Path(self.file).parent
-        return f'larp evaluate {self.options} --i3d i3d_pretrained_400.pt --out {out.as_posix()}'
+        return f'larp evaluate {self.options} {_I3D} --out {out.as_posix()}'
 
 
+# StyleGAN-V's file, and its checksum, which a first call without `--trust` prints
+_I3D = '--i3d i3d_torchscript.pt --trust SHA256'
+_K600 = '--data kinetics:k600 --split val --listed k600-val.csv'
 _RELEASED = '--tokenizer hywang66/LARP-L-long-tokenizer'
 _OWN = '--tokenizer runs/larp/tokenizer.safetensors'
 OURS = [  # what is to be measured
@@ -479,7 +482,7 @@ OURS = [  # what is to be measured
         'released weights, prediction of Kinetics-600',
         'fvd',
         'released-fp/prediction.json',
-        f'{_RELEASED} --generator hywang66/LARP-L-long-AR-FP --data kinetics:k600 --split val',
+        f'{_RELEASED} --generator hywang66/LARP-L-long-AR-FP {_K600}',
     ),
     OurRow(
         'own training, reconstruction of UCF101',
@@ -492,6 +495,12 @@ OURS = [  # what is to be measured
         'gfvd',
         'own/generation.json',
         f'{_OWN} --generator runs/lp/generator.safetensors --data ucf101:UCF-101',
+    ),
+    OurRow(
+        'own training, prediction of Kinetics-600',
+        'fvd',
+        'own-fp/prediction.json',
+        f'{_OWN} --generator runs/lp-frames/generator.safetensors {_K600}',
     ),
 ]
 
