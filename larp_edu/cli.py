@@ -43,6 +43,7 @@ class TrainTokenizer:
     recipe: Annotated[TokenizerRecipe, tyro.conf.arg(name='')]
     out: Path  # folder of the run: log, checkpoints, tokenizer.safetensors
     data: str = 'shapeworld'  # shapeworld, shapeworld101, or KIND:PATH, see `open_data`
+    val: str | None = None  # held-out data, like data (default: out of data; of shards, 1 in 20)
     workers: int = 0  # processes that read ahead, for each training process
     dry_run: bool = False  # print what it would cost, and stop
     tensorboard: bool = False  # write for TensorBoard, too
@@ -56,6 +57,7 @@ class TrainTokenizer:
             self.recipe,
             self.data,
             self.out,
+            val=self.val,
             workers=self.workers,
             dry_run=self.dry_run,
             tensorboard=self.tensorboard,
@@ -73,8 +75,9 @@ class TrainGenerator:
     tokenizer: str  # a shipped name, a file, a released folder, or a hub id
     out: Path  # folder of the run: log, checkpoints, tokens, generator.safetensors
     data: str = 'shapeworld'  # shapeworld, shapeworld101, or KIND:PATH, see `open_data`
+    val: str | None = None  # held-out data, like data (default: out of data; of shards, 1 in 20)
     tokens: Path | None = None  # folder of the token cache (default: OUT/tokens)
-    workers: int = 0  # processes that read ahead, for each training process
+    workers: int = 0  # threads that read films, then processes that read tokens ahead
     dry_run: bool = False  # print what it would cost, and stop
     tensorboard: bool = False  # write for TensorBoard, too
     preset: tyro.conf.Suppress[str] = ''
@@ -88,6 +91,7 @@ class TrainGenerator:
             self.tokenizer,
             self.data,
             self.out,
+            val=self.val,
             tokens=self.tokens,
             workers=self.workers,
             dry_run=self.dry_run,
@@ -146,11 +150,14 @@ class Evaluate:
     detector: Literal['i3d', 'toy'] = 'i3d'  # whose features the distances use
     i3d: Path | None = None  # weight file of I3D (default: fetched)
     trust: str = ''  # sha256 of that file, needed if it is a torchscript program
-    split: Literal['train', 'val'] = 'train'  # which part; shards hold one part only
+    split: Literal['train', 'val'] | None = None  # part (default: train, for given frames val)
+    listed: Path | None = None  # a list of clips to use instead of all (Kinetics: csv, UCF101: txt)
     n: int | None = None  # samples (default: 10,000, for given frames 50,000, or all windows)
     batch: int = 16  # clips at a time
     guidance_scale: float = 1.25  # of classifier-free guidance; 1: none
-    seed: int = 42  # of windows and samples
+    seed: int = 42  # of the samples, and of the windows of films
+    cond_frames: int | None = None  # given frames (default: as in training, else 5 of 16)
+    size: int | None = None  # pixels that frame prediction is compared at (default: at most 64)
     lpips: bool = False  # LPIPS as well (needs the package lpips)
     fast: bool = False  # draw the samples in bf16 with a compiled generator: for a GPU
 
@@ -168,10 +175,13 @@ class Evaluate:
             detector=toy_detector() if toy else i3d_detector(self.i3d, self.trust or None),
             generator=self.generator or None,
             split=self.split,
+            listed=self.listed,
             n=self.n,
             batch=self.batch,
             guidance_scale=self.guidance_scale,
             seed=self.seed,
+            cond_frames=self.cond_frames,
+            size=self.size,
             lpips=self.lpips,
             fast=self.fast,
         )
@@ -233,10 +243,11 @@ class App:
     def run(self) -> None:
         "Write a notebook with one cell, and let voila serve it in place of this process."
         import importlib.util
-        import nbformat
 
         if importlib.util.find_spec('voila') is None:
             raise ImportError('the app needs `pip install voila`')
+        import nbformat
+
         cell = nbformat.v4.new_code_cell('from larp_edu.explore import app\napp()')
         kernel = {'kernelspec': {'name': 'python3', 'display_name': 'python3'}}
         page = self.folder / 'app.ipynb'

@@ -91,6 +91,14 @@ def test_a_kernel_waits_for_the_page(monkeypatch, tmp_path):
     assert (tmp_path / 'app.ipynb').exists()
 
 
+def test_the_app_names_what_to_install(monkeypatch):
+    "Reading C: without extras another package, which voila brings, was missed with a traceback."
+    monkeypatch.setitem(sys.modules, 'nbformat', None)
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    with pytest.raises(ImportError, match='the app needs `pip install voila`'):
+        App().run()
+
+
 # ---- pages of the site
 
 
