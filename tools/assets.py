@@ -27,7 +27,9 @@ from larp_edu.story import fit_tokenizer, measure_pair, recognised_share
 from larp_edu.tokenizer import LARPTokenizer, tokenizer_presets
 from larp_edu.train import train_generator
 
-NESTED = PairRecipe(
+# Two rounds, each with a learning rate of its own that rises and falls. The second goes on from
+# the first's weights, on other clips.
+FIRST = PairRecipe(
     tokenizer_steps=12_000,
     generator_steps=2000,
     clips=30_000,
@@ -35,14 +37,9 @@ NESTED = PairRecipe(
     tokenizer=replace(tokenizer_presets['toy'], n_tokens=32, codes=1024, prior_depth=0),
 )
 SECOND = replace(
-    NESTED, tokenizer_steps=5000, lr=0.3 * NESTED.lr, muon_lr=0.3 * NESTED.muon_lr, warm_steps=0
+    FIRST, tokenizer_steps=5000, lr=0.3 * FIRST.lr, muon_lr=0.3 * FIRST.muon_lr, warm_steps=0
 )
-PATCHWISE = PairRecipe(
-    tokenizer_steps=2000,
-    generator_steps=0,
-    clips=0,
-    tokenizer=replace(tokenizer_presets['toy'], n_tokens=32, holistic=False, dim=64),
-)
+PATCHES = replace(FIRST.tokenizer, holistic=False)
 
 
 @dataclass
@@ -144,45 +141,62 @@ def frames(run):
 
 
 def nested(run):
-    """Two rounds, each with a learning rate of its own that rises and falls.
-
-    The second goes on from the first's weights, on other clips, at 0.3 times the rates."""
     folder = run.out / 'nested'
-    place = folder / f'first-seed{run.seed}'
-    loss = nested_loss(NESTED)
-    trainer, _ = fit_tokenizer(
-        NESTED, run.world(), run.real, place, run.seed, NestedTokenizer, objective=loss
+    loss = decibel_loss(SECOND)
+    start = first_round(run, FIRST, folder, NestedTokenizer)
+    tok, gen, _ = fit_pair(
+        SECOND, run.world(1), run.real, 9, folder, run.seed, start, objective=loss
     )
+    counts = (1, 2, 4, 8, 16, 32)
+    ship_pair(run, 'any_count', tok, 'any_count_generator', gen, rounds_on_card(loss), counts)
+
+
+def patchwise(run):
+    "Trained as `nested` is, but with a token for each patch and always all tokens."
+    folder = run.out / 'patchwise'
+    loss = decibel_loss(SECOND)
+    start = first_round(run, replace(FIRST, tokenizer=PATCHES), folder, LARPTokenizer)
+    trainer, _ = fit_tokenizer(
+        replace(SECOND, tokenizer=PATCHES),
+        run.world(1),
+        run.real,
+        folder / f'tokenizer-seed{run.seed}',
+        run.seed,
+        start,
+        objective=loss,
+    )
+    tok = without_prior(trainer.result)
+    ship(
+        'patch_tokenizer',
+        tok,
+        recipe=rounds_on_card(loss),
+        seed=run.seed,
+        psnr=mean_psnr(tok, run.real),
+        clips=len(run.real),
+    )
+
+
+def first_round(run, recipe, folder, kind):
+    "Train it; a function that gives its tokenizer to the second round."
+    place = folder / f'first-seed{run.seed}'
+    loss = decibel_loss(recipe)
+    trainer, _ = fit_tokenizer(recipe, run.world(), run.real, place, run.seed, kind, objective=loss)
 
     def trained(config):
         return trainer.result.requires_grad_()
 
-    tok, gen, _ = fit_pair(
-        SECOND, run.world(1), run.real, 9, folder, run.seed, trained, objective=nested_loss(SECOND)
-    )
-    recipe = on_card(NESTED) | dict(second_round=on_card(SECOND), loss=loss.weights.terms)
-    counts = (1, 2, 4, 8, 16, 32)
-    ship_pair(run, 'any_count', tok, 'any_count_generator', gen, recipe, counts)
+    return trained
 
 
-def nested_loss(recipe):
+def decibel_loss(recipe):
     "In decibels, without a prior."
     warm = recipe.warm_steps / recipe.tokenizer_steps
     return DecibelLoss(LossWeights(l2=0.05, prior=0, warm=warm))
 
 
-def patchwise(run):
-    folder = run.out / f'patchwise-seed{run.seed}'
-    trainer, _ = fit_tokenizer(PATCHWISE, run.world(), run.real, folder, run.seed)
-    tok = without_prior(trainer.result)
-    ship(
-        'patch_tokenizer',
-        tok,
-        recipe=on_card(PATCHWISE),
-        seed=run.seed,
-        psnr=mean_psnr(tok, run.real),
-        clips=len(run.real),
-    )
+def rounds_on_card(loss):
+    "Both rounds, as the card tells them."
+    return on_card(FIRST) | dict(second_round=on_card(SECOND), loss=loss.weights.terms)
 
 
 ASSETS: dict[str, Callable[[Run], None]] = {
