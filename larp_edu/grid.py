@@ -10,8 +10,8 @@ __all__ = ['HELD_OUT_SEED', 'GENERATOR_SIZES', 'MOST_COPIED', 'CURVES', 'Point',
            'nats_by_position', 'drawn_rows', 'decode_all', 'copy_scores', 'measure_generator', 'draw_labels',
            'run_tokenizer', 'run_generator', 'run_point', 'Regime', 'Arms', 'prior_arms', 'whole_arms', 'cheap_arms',
            'patchwise_arms', 'holistic_arms', 'patches_of', 'points_of', 'textured_pair', 'sampling_arms',
-           'quantiser_arms', 'count_arms', 'ramp_arms', 'make_grid', 'lineage', 'forward_macs', 'estimated_seconds',
-           'budget', 'point_config', 'point_key', 'write_row']
+           'quantiser_arms', 'count_arms', 'beyond_arms', 'make_grid', 'lineage', 'scale_of', 'forward_macs',
+           'estimated_seconds', 'budget', 'point_config', 'point_key', 'write_row']
 
 # %% ../nbs/34_grid.ipynb #imports0
 import hashlib
@@ -38,7 +38,7 @@ from .metrics import FeatureStats, fvd, kernel_distance, psnr
 from .judge import ShapeNet, blur, change_shape, copy_ratio, freeze, fvd_interval
 from .judge import other_shape, precision_recall, swap_frames, turn_back
 from .story import recognised_share, reconstruct, time_average
-from .claims import QUESTIONS, USUAL_CLIPS, USUAL_STEPS
+from .claims import QUESTIONS, USUAL_CLIPS, USUAL_STEPS, Scale
 
 # %% ../nbs/34_grid.ipynb #world002
 HELD_OUT_SEED = 4242  # of the world whose clips nothing is ever trained on
@@ -851,7 +851,7 @@ def points_of(
         gens += [make(t, clips=c) for c in r.counts[1:-1] for t in pair]
         gens += [make(t, steps=3 * r.generator_steps) for t in pair]
     else:
-        toks = {2: cheap_arms, 3: sampling_arms, 4: quantiser_arms, 7: count_arms, 9: ramp_arms}
+        toks = {2: cheap_arms, 3: sampling_arms, 4: quantiser_arms, 7: count_arms, 9: beyond_arms}
         toks = toks[question](arms)
         gens = [make(t) for t in toks]
     parents = [p for t in toks for p in t.parents]
@@ -885,11 +885,15 @@ def count_arms(arms: Arms) -> list[TokenizerPoint]:
     return [t for n in arms.regime.tokens for t in holistic_arms(arms, n)]
 
 
-def ramp_arms(arms: Arms) -> list[TokenizerPoint]:
-    "Question 9: a weight that rises from 0, and one that falls to 0; the mean is LARP's."
+def beyond_arms(arms: Arms) -> list[TokenizerPoint]:
+    """Question 9: a weight that rises from 0, one that falls to 0 (their mean is LARP's), and the
+    prior on patchwise tokens."""
+    r = arms.regime
+    patches = dict(holistic=False, n_tokens=patches_of(r.config))
     return [
         arms.branch('rising', MAIN_WEIGHT, ramp=(0.0, 2.0)),
         arms.branch('falling', MAIN_WEIGHT, ramp=(2.0, 0.0)),
+        arms.scratch(f'patch-long-w{MAIN_WEIGHT:g}', 2 * r.scratch_steps, MAIN_WEIGHT, **patches),
     ]
 
 # %% ../nbs/34_grid.ipynb #grid0008
@@ -912,6 +916,21 @@ def make_grid(
 def lineage(point: Point) -> list[Point]:
     "What a point needs, the oldest first."
     return [p for parent in point.parents for p in [*lineage(parent), parent]]
+
+# %% ../nbs/34_grid.ipynb #scal0002
+def scale_of(regime: Regime) -> Scale:
+    "The sizes that the claims about a regime speak of."
+    c, steps = regime.config, regime.generator_steps
+    return Scale(
+        tokens=c.n_tokens,
+        codes=c.codes,
+        patches=patches_of(c),
+        counts=regime.tokens,
+        clips=regime.clips,
+        few=regime.counts[0],
+        steps=steps,
+        long=3 * steps,
+    )
 
 # %% ../nbs/34_grid.ipynb #cost0002
 MACS_PER_SECOND = 9e9  # forward multiplications of one thread, in a training step

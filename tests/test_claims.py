@@ -13,11 +13,12 @@ import pytest
 import torch
 from larp_edu.claims import CHEAP, CLAIMS, Arm, Claim, ScoreTable, claim_table, claim_values
 from larp_edu.claims import frontier_at, hull_at
-from larp_edu.claims import judge_claim, lower_hull, paired_interval, read_rows, verdict
-from larp_edu.claims import verdict_sentence, verdicts
+from larp_edu.claims import judge_claim, lower_hull, make_claims, paired_interval, read_rows
+from larp_edu.claims import size_in_words, verdict, verdict_sentence, verdicts
 from larp_edu.files import save_model
 from larp_edu.grid import FIRST, REGIMES, ArmLoss, Arms, GeneratorPoint, TokenizerPoint, World
-from larp_edu.grid import begin_tokenizer, budget, make_grid, point_key, run_point, write_row
+from larp_edu.grid import begin_tokenizer, budget, make_grid, point_key, run_point, scale_of
+from larp_edu.grid import write_row
 from larp_edu.judge import ShapeNet
 from larp_edu.tokenizer import LARPTokenizer
 
@@ -96,6 +97,11 @@ def test_a_claim_at_equal_distortion():
     }
     outside = replace(claim, plus=(Arm('b'),), minus=(Arm('a'), Arm('p')))
     assert claim_values(ScoreTable(rows), outside) == {}
+    # rows that are there and say nothing are not rows that are missing
+    assert judge_claim(ScoreTable(rows), outside)['verdict'] == 'nothing to compare with'
+    assert judge_claim(ScoreTable(rows), outside)['run'] == 3
+    missing = replace(claim, plus=(Arm('not run'),))
+    assert judge_claim(ScoreTable(rows), missing)['verdict'] == 'not run yet'
     # a frontier that lacks an arm is none, and an arm is not compared with itself
     assert frontier_at(ScoreTable(rows), claim.minus, Arm('p'), 0, 'distortion', 'nats_clip') == 15
     more = (*claim.minus, Arm('not run'))
@@ -114,6 +120,40 @@ def test_a_difference_of_differences():
     assert judge_claim(ScoreTable(rows), claim)['verdict'] == 'too few seeds'
 
 
+def test_curves_of_a_tokenizer_stay():
+    "Its generator's row has curves and seconds of its own."
+    rows = [row('a', 0, psnr=1.0, curves={'psnr': [[1, 2.0]]}, seconds=5.0)]
+    rows += [generator_row('a', 0, gfvd=1.0, curves={}, seconds=7.0)]
+    scores = ScoreTable(rows).scores(Arm('a'), 0)
+    assert scores['curves'] == {'psnr': [[1, 2.0]]} and scores['seconds'] == 5.0
+    assert scores['gfvd'] == 1.0
+
+
+def test_what_is_subtracted_in_words():
+    few = [Arm(name, clips=500) for name in 'abcd']
+    one = Claim(1, '', '', 'gfvd', (Arm('a', size='large'),), (few[1],), 1)
+    assert one.difference() == 'a, large generator less b, 500 clips'
+    shuffled = tuple(Arm('a', order=k) for k in (1, 2, 3))
+    order = Claim(6, '', '', 'nats', shuffled, 3 * (Arm('a'),), 1, parts=3)
+    assert order.difference() == 'a, shuffled less a'
+    two = Claim(8, '', '', 'gfvd', (Arm('a'), Arm('d')), (Arm('b'), Arm('c')), 1)
+    assert two.difference() == '(a less b) less (c less d)'
+    frontier = Claim(1, '', '', 'gfvd', (Arm('p'),), (Arm('a'), Arm('b')), 1, equal='rfvd')
+    assert frontier.difference() == 'p less the frontier of a, b ...'
+
+
+def test_decibels_become_squared_errors():
+    rows = [
+        row(name, s, psnr=1.0, psnr_plain=v)
+        for s in range(3)
+        for name, v in (('a', 20.0), ('b', 23.0))
+    ]
+    claim = Claim(1, '', 'none', 'psnr_plain', (Arm('a'),), (Arm('b'),), -1)
+    found = judge_claim(ScoreTable(rows), claim)
+    assert size_in_words(found) == 'squared error +100%'
+    assert found['verdict'] == 'as expected' and found['agree'] == 3
+
+
 def test_nothing_has_been_run():
     text = claim_table(ScoreTable([]))
     assert text.count('not run yet') == len(CLAIMS)
@@ -130,9 +170,10 @@ def test_the_sentence_says_what_the_rows_say():
             rows += [row(name, seed, rfvd=rfvd, psnr=1.0)]
             rows += [generator_row(name, seed, gfvd=gfvd + (near if name == 'w0.06' else 0))]
     said = verdict_sentence(ScoreTable(rows))
-    assert 'tokenizer: +2.1 (+1.9 to +2.3), 3 seeds, the opposite of what was expected; ' in said
+    worse = 'tokenizer: no, they are worse (+2.1, 95 % interval +1.9 to +2.3, 3 seeds); '
+    assert worse in said
     assert 'from the start: not run yet; ' in said
-    assert said.endswith('(rFVD): -0.9 (-1.1 to -0.7), 3 seeds, as expected.')
+    assert said.endswith('(rFVD): yes (-0.9, 95 % interval -1.1 to -0.7, 3 seeds).')
     assert verdict_sentence(ScoreTable([])).count('not run yet') == 3
 
 
@@ -149,16 +190,22 @@ def test_the_stored_verdict_is_that_of_the_stored_rows():
 # ---- the grid
 
 
-def test_a_grid_has_every_arm_of_the_claims():
-    grid = make_grid(REGIMES['toy'])
+@pytest.mark.parametrize('name', ['toy', 'gpu'])
+def test_a_grid_has_every_arm_of_the_claims(name):
+    regime = REGIMES[name]
+    grid = make_grid(regime)
     ids = [p.id for p in grid]
     assert len(set(ids)) == len(ids)
     names = {p.name for p in grid}
-    arms = [arm for claim in CLAIMS for arm in claim.plus + claim.minus]
+    scale = scale_of(regime)
+    arms = [arm for claim in make_claims(scale) for arm in claim.plus + claim.minus]
     assert {arm.name for arm in arms} <= names
     gens = [p for p in grid if isinstance(p, GeneratorPoint)]
     made = {(p.name, p.size, p.clips, p.order, p.steps) for p in gens}
-    assert {(a.name, a.size, a.clips, a.order, a.steps) for a in arms} <= made
+    asked = {
+        (a.name, a.size, a.clips or scale.clips, a.order, a.steps or scale.steps) for a in arms
+    }
+    assert asked <= made
     assert sum(rows[5] for rows in budget(grid)[:-1]) == pytest.approx(budget(grid)[-1][5])
 
 
@@ -310,7 +357,7 @@ def test_a_killed_grid_goes_on(judge, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert first.read_bytes() == before
     grid = make_grid(REGIMES['tiny'], 1, (9,))
-    assert {p.name for p in rows.iterdir()} == {f'{p.id}.json' for p in grid}
+    assert {p.name for p in rows.iterdir()} == {f'{p.id}.json' for p in grid} | {'verdict.json'}
     made = json.loads((rows / 'rising-seed0.json').read_text())
     assert made['config']['ramp'] == [0.0, 2.0] and made['scores']['psnr'] > 0
     place = claims.Place(tmp_path / 'runs/claims/tiny', rows, judge)

@@ -33,7 +33,7 @@ from larp_edu.claims import read_rows, verdicts
 from larp_edu.files import asset, fingerprint, save_model, write_bytes
 from larp_edu.grid import FIRST, REGIMES, Arms, GeneratorPoint, Point, Regime, TokenizerPoint
 from larp_edu.grid import budget, estimated_seconds, lineage, make_grid, point_config, point_key
-from larp_edu.grid import run_point, validate_judge, write_row
+from larp_edu.grid import run_point, scale_of, validate_judge, write_row
 from larp_edu.judge import ShapeNet, train_texture_judge
 from larp_edu.machine import provenance
 
@@ -325,11 +325,11 @@ def show_price(place: Place, grid: dict[Point, int], options) -> None:
     )
 
 
-def write_verdict(results: Path) -> None:
-    "What the rows of the main regime say, how many points of its grid they are, and of how many."
+def write_verdict(results: Path, regime: Regime) -> None:
+    "What the rows of a regime say, how many points of its grid they are, and of how many."
     rows = read_rows(results)
-    found = verdicts(rows)
-    ids = {point.id for point in make_grid(REGIMES['toy'])}
+    found = verdicts(rows, scale_of(regime))
+    ids = {point.id for point in make_grid(regime)}
     found |= dict(points=sum(row['id'] in ids for row in rows), planned=len(ids))
     write_row(results / 'verdict.json', found)
     print(found['sentence'])
@@ -366,7 +366,7 @@ def main(argv: list[str] | None = None) -> None:
     part = part_of(options.regime)
     place = Place(root / 'runs/claims' / part, root / 'results/claims' / part, judge)
     if options.what == 'verdict':
-        return write_verdict(place.results)
+        return write_verdict(place.results, regime)
     if options.what == 'pilot':
         grid = pilot_grid(regime)
     else:
@@ -379,8 +379,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.what != 'price':
         command = [sys.executable, __file__, *argv]
         complete = Runner(place, grid, command, options).run()
-        if options.regime == 'toy':
-            write_verdict(place.results)
+        write_verdict(place.results, regime)
         sys.exit(not complete)
 
 
