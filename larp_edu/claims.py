@@ -169,7 +169,7 @@ class Scale:
     patches: int = 32  # of a clip
     counts: tuple[int, ...] = (8, 16, 32)  # of tokens, trained from scratch
     clips: int = USUAL_CLIPS  # that a generator learns from
-    few: int = 500  # clips, for a generator that can learn them by heart
+    few: int = 500  # clips, for a generator that can memorise them
     steps: int = USUAL_STEPS  # of a generator
     long: int = 3 * USUAL_STEPS
 
