@@ -10,7 +10,7 @@ __all__ = ['HELD_OUT_SEED', 'GENERATOR_SIZES', 'MOST_COPIED', 'CURVES', 'Point',
            'nats_by_position', 'drawn_rows', 'decode_all', 'copy_scores', 'measure_generator', 'draw_labels',
            'run_tokenizer', 'run_generator', 'run_point', 'Regime', 'Arms', 'prior_arms', 'whole_arms', 'cheap_arms',
            'patchwise_arms', 'holistic_arms', 'patches_of', 'points_of', 'textured_pair', 'sampling_arms',
-           'quantiser_arms', 'count_arms', 'beyond_arms', 'make_grid', 'lineage', 'scale_of', 'forward_macs',
+           'quantiser_arms', 'count_arms', 'ramp_arms', 'make_grid', 'lineage', 'scale_of', 'forward_macs',
            'estimated_seconds', 'budget', 'point_config', 'point_key', 'write_row']
 
 # %% ../nbs/34_grid.ipynb #imports0
@@ -810,11 +810,16 @@ def cheap_arms(arms: Arms) -> list[TokenizerPoint]:
 
 
 def patchwise_arms(arms: Arms) -> list[TokenizerPoint]:
-    "Question 5: a token for each patch, at equal steps, and at about equal compute."
+    """Question 5: a token for each patch, at equal steps, and at about equal compute; the latter
+    also with the prior."""
     r = arms.regime
     config = dict(holistic=False, n_tokens=patches_of(r.config))
-    steps = r.scratch_steps
-    return [arms.scratch('patch', steps, **config), arms.scratch('patch-long', 2 * steps, **config)]
+    steps, long = r.scratch_steps, 2 * r.scratch_steps
+    return [
+        arms.scratch('patch', steps, **config),
+        arms.scratch('patch-long', long, **config),
+        arms.scratch(f'patch-long-w{MAIN_WEIGHT:g}', long, MAIN_WEIGHT, **config),
+    ]
 
 
 def holistic_arms(arms: Arms, n: int) -> list[TokenizerPoint]:
@@ -851,7 +856,7 @@ def points_of(
         gens += [make(t, clips=c) for c in r.counts[1:-1] for t in pair]
         gens += [make(t, steps=3 * r.generator_steps) for t in pair]
     else:
-        toks = {2: cheap_arms, 3: sampling_arms, 4: quantiser_arms, 7: count_arms, 9: beyond_arms}
+        toks = {2: cheap_arms, 3: sampling_arms, 4: quantiser_arms, 7: count_arms, 9: ramp_arms}
         toks = toks[question](arms)
         gens = [make(t) for t in toks]
     parents = [p for t in toks for p in t.parents]
@@ -885,15 +890,11 @@ def count_arms(arms: Arms) -> list[TokenizerPoint]:
     return [t for n in arms.regime.tokens for t in holistic_arms(arms, n)]
 
 
-def beyond_arms(arms: Arms) -> list[TokenizerPoint]:
-    """Question 9: a weight that rises from 0, one that falls to 0 (their mean is LARP's), and the
-    prior on patchwise tokens."""
-    r = arms.regime
-    patches = dict(holistic=False, n_tokens=patches_of(r.config))
+def ramp_arms(arms: Arms) -> list[TokenizerPoint]:
+    "Question 9: a weight that rises from 0, and one that falls to 0; the mean is LARP's."
     return [
         arms.branch('rising', MAIN_WEIGHT, ramp=(0.0, 2.0)),
         arms.branch('falling', MAIN_WEIGHT, ramp=(2.0, 0.0)),
-        arms.scratch(f'patch-long-w{MAIN_WEIGHT:g}', 2 * r.scratch_steps, MAIN_WEIGHT, **patches),
     ]
 
 # %% ../nbs/34_grid.ipynb #grid0008
