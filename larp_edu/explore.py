@@ -233,8 +233,9 @@ def temperature_panel(tok: LARPTokenizer, clips: Sequence[NamedClip] | SharedCli
     return Panel(
         "The quantiser's temperature",
         lambda clip, temperature, seed: render_temperature(tok, clip, temperature, seed),
-        'In training codes are drawn at random, the hotter the wilder. Jitter: how much the '
-        'pixels differ over sixteen draws, yellow 0.2 or more.',
+        'In training codes are drawn at random. The higher the temperature, the more draws differ '
+        'from the nearest codes. Jitter: how much the pixels differ over sixteen draws, yellow '
+        '0.2 or more.',
         clip=ClipPicker(clips, tok.config),
         temperature=Slider('temperature', low, high, trained, step=0.05, log=True),
         seed=Slider('seed', 0, 20, 0),
@@ -372,7 +373,7 @@ def generation_panel(
         'Generate',
         draw,
         'The generator writes tokens for a class; each beginning of the row is a clip. Guidance '
-        'pulls towards the class, temperature and the two filters set how daring the draw is.',
+        'pulls towards the class; temperature and the two filters set how much draws may vary.',
         label=ipywidgets.Dropdown(
             options=[(name, i) for i, name in enumerate(names)],
             description='class',

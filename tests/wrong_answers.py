@@ -1258,21 +1258,21 @@ def decode_rows(tok, rows):
             (
                 """
 film = animated_png([[clips[0].video[0], clips[4].video[0]]])
-my_megabytes = 9 * 32 * 256 * len(film) / 1e6
+my_megabytes = 9 * 32 * 1024 * len(film) / 1e6
 """,
                 'four characters for three bytes',
             ),
             (
                 """
 film = animated_png([[clips[0].video[0], clips[4].video[0]]])
-my_megabytes = 32 * 256 * len(data_uri(film)) / 1e6
+my_megabytes = 32 * 1024 * len(data_uri(film)) / 1e6
 """,
                 'the menu has nine',
             ),
             (
                 """
 film = animated_png([[clips[0].video[0], clips[4].video[0]]])
-my_megabytes = (9 + 32 + 256) * len(data_uri(film)) / 1e6
+my_megabytes = (9 + 32 + 1024) * len(data_uri(film)) / 1e6
 """,
                 'they do not add up',
             ),

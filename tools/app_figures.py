@@ -72,7 +72,8 @@ def moves(panel):
 def telling_token():
     """A token and a frame, from 1, of which all films of the second panel show something.
 
-    The least of what they show is the largest: how much the clip changes, where the token looks."""
+    The least of what they show is the largest: how much of the frame changes, where the token looks,
+    each as a share of the most that this film shows at any token and frame."""
     toks = (
         NestedTokenizer.load(asset('any_count.safetensors')),
         LARPTokenizer.load(asset('patch_tokenizer.safetensors')),
@@ -84,7 +85,8 @@ def telling_token():
         look = look / look.amax(1, keepdim=True)
         shown.append(look.repeat_interleave(tok.config.patch[0], 1))
         pairs = [replace_token(tok, video, token, 7) for token in range(tok.config.n_tokens)]
-        shown.append(torch.stack([(a - b).abs().mean(0).amax((1, 2)) for a, b in pairs]))
+        change = torch.stack([(a - b).abs().mean((0, 2, 3)) for a, b in pairs])
+        shown.append(change / change.max())
     least = torch.stack(shown).amin(0)  # (n, T)
     token, frame = divmod(least.argmax().item(), least.shape[1])
     return token, frame + 1
