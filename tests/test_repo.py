@@ -88,7 +88,7 @@ OTHER = """#| export
 def triple(x: int) -> int:
     "Three times x."
     return 3 * x"""
-TIME = '**Time and hardware.** This page: half a second on 1.5 cores; no GPU.'
+TIME = '**Time and hardware.** The page takes half a second on 1.5 cores. It needs no GPU.'
 USE = "from larp_edu.first import double\n\ndouble(2), 'weights'"
 
 

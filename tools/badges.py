@@ -6,8 +6,9 @@
 A page gets two cells after its title. The first has two badges: a link that opens the page in
 Colab, and the page's time and hardware. The second is code that installs the package in Colab and
 does nothing elsewhere. The words of the time badge are the first ones of the page's own line that
-begins with **Time and hardware.**; the address of the repository comes from settings.ini. The
-pictures are written to images/badges, so that no badge needs a network.
+begins with **Time and hardware.**; "The page takes" is left out. The address of the repository
+comes from settings.ini. The pictures are written to images/badges, so that no badge needs a
+network.
 """
 
 import argparse
@@ -20,7 +21,9 @@ import notebooks
 
 FOLDER = 'images/badges'
 PLACES = dict(badges=1, colab=2)  # id of a cell -> where it stands in a page
-LINE = re.compile(r'\*\*Time and hardware\.\*\* *(?:This page: *)?(.*?)[.;:](?:\s|$)', re.S)
+LINE = re.compile(
+    r'\*\*Time and hardware\.\*\* *(?:This page: *|The page takes +)?(.*?)[.;:](?:\s|$)', re.S
+)
 
 # The code in every page; GIT_URL is replaced. Outside of Colab it only looks.
 COLAB = """#| notest
