@@ -428,7 +428,7 @@ def move_rows(codebook, z, indices, keep):
             ),
             (
                 MOVED.replace('(1 - keep) * means', '(1 - keep) * F.normalize(means, dim=-1)'),
-                'scaled to length 1 before',
+                'scaled to norm 1 before',
             ),
         ],
     },
