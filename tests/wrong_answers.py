@@ -474,12 +474,12 @@ def motion_loss(recon, clip):
     '16_prior': {
         '1. A prior that is certain': [
             ('my_loss = 0', 'cosines end at 1'),
-            ('my_loss = prior_bounds(128)[0]', 'that is the floor'),
+            ('my_loss = prior_bounds(128)[0]', 'that is the lower bound'),
             ('my_loss = math.log(128)', 'knows nothing'),
             ('my_loss = 8.04', 'the best case for 8,192 codes'),
         ],
         '2. Half of the uniform loss': [
-            ('my_temperature = 1', 'the floor is 7.0 of 9.0'),
+            ('my_temperature = 1', 'the lower bound is 7.0 of 9.0'),
             ('my_temperature = 0.22', 'differ by up to 2'),
         ],
         '3. Among the first five': [
