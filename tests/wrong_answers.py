@@ -259,9 +259,9 @@ def clip_together(gradients, most):
         ],
     },
     '12_patchwise': {
-        '1. How lucky can a shuffle be?': [
+        '1. The best of 30 shuffles': [
             ("my_nats = counted['raster']", 'that is raster order'),
-            ('my_nats = math.log(K)', 'that is a blind guess'),
+            ('my_nats = math.log(K)', 'that is a uniform guess'),
         ],
         '2. A snake': [
             ('snake = lambda t, h, w: torch.arange(t * h * w)', 'from patch 3 to patch 4'),
