@@ -34,7 +34,7 @@ from .nested import NestedTokenizer
 
 # %% ../nbs/41_pretrained.ipynb #2ce37a48
 # fmt: off
-_VIT = {  # inside a block of encoder, decoder, discriminator
+_VIT = {  # inside a block of encoder, decoder, critic
     'norm1':     'norm1',
     'attn.qkv':  'attn.qkv',
     'attn.proj': 'attn.proj',
@@ -126,7 +126,7 @@ def _released_names(name, table):
 
 
 def released_views(
-    model: nn.Module,  # a tokenizer, generator or discriminator
+    model: nn.Module,  # a tokenizer, generator or critic
 ) -> dict[str, Tensor]:  # released name -> view of the model's tensor in the released shape
     "Parameters and fixed position tables of a model. Raises TypeError for another kind of model."
     model = unwrapped(model)

@@ -796,7 +796,7 @@ def bigram_nats(seen, new, codes, add):
         nats.append(-shares.log()[seen[:, i - 1], seen[:, i]].mean())
     return torch.stack(nats)
 """,
-                'you pay for the clips that were counted',
+                'you measure on the clips that were counted',
             ),
             (
                 """
