@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['SCRATCH', 'SHIPPED', 'OWN_CLIPS', 'GUIDANCE', 'HELD_OUT', 'PER_CLASS', 'BARS', 'collect_clips', 'first_of_each_class',
-           'clip_statistics', 'recognised_share', 'time_average', 'baseline_scores', 'PairRecipe', 'fit_tokenizer',
-           'fit_generator', 'fit_pair', 'plot_curves', 'reconstruct', 'token_scores', 'clip_scores', 'measure_pair',
-           'criteria', 'compare_sheet']
+           'clip_statistics', 'recognised_share', 'time_average', 'baseline_scores', 'PairRecipe', 'recipe_in_words',
+           'fit_tokenizer', 'fit_generator', 'fit_pair', 'plot_curves', 'reconstruct', 'token_scores', 'clip_scores',
+           'measure_pair', 'criteria', 'compare_sheet', 'machine_in_words']
 
 # %% ../nbs/24_story.ipynb #imports0
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -128,6 +129,17 @@ OWN_CLIPS = PairRecipe(
     tokenizer=replace(tokenizer_presets['toy'], size=64, n_tokens=64),
 )
 
+# %% ../nbs/24_story.ipynb #words242
+def recipe_in_words(
+    recipe: dict,  # a `PairRecipe` as a dict; older ones lack some keys
+) -> str:
+    "How long a pair was trained, on how much."
+    return (
+        f'Tokenizer: {recipe["tokenizer_steps"]:,} steps of {recipe["batch"]} clips. '
+        f'Generator: {recipe["generator_steps"]:,} steps of {recipe["generator_batch"]} clips, '
+        f'which were drawn from the tokens of {recipe["clips"]:,} clips.'
+    )
+
 # %% ../nbs/24_story.ipynb #0fea489a
 def fit_tokenizer(
     recipe: PairRecipe,
@@ -246,25 +258,32 @@ def fit_pair(
 def plot_curves(
     tok_history: list[dict],  # rows of the logs
     gen_history: list[dict],
+    codes: int,  # of the tokenizer
 ) -> Figure:
-    "Four panels: error and PSNR of the tokenizer, cross-entropies of its prior and the generator."
+    """Error and PSNR of the tokenizer, cross-entropies of its prior and the generator.
+
+    Two points are no curve, so a score that the log has less often than three times is left out.
+    Raises ValueError when nothing is left."""
     panels = (
-        (tok_history, 'l2', 'tokenizer: squared error'),
-        (tok_history, 'psnr', 'tokenizer: held-out PSNR (dB)'),
-        (tok_history, 'prior', 'prior: cross-entropy (nats)'),
-        (gen_history, 'nll', 'generator: cross-entropy (nats)'),
+        (tok_history, 'l2', 'tokenizer', 'squared error'),
+        (tok_history, 'psnr', 'tokenizer, held-out clips', 'PSNR (dB)'),
+        (tok_history, 'prior', 'prior', 'cross-entropy (nats a token)'),
+        (gen_history, 'nll', 'generator', 'cross-entropy (nats a token)'),
     )
-    fig, axes = plt.subplots(1, 4, figsize=(13, 2.8), constrained_layout=True)
-    for ax, (history, key, title) in zip(axes, panels):
+    shown = [panel for panel in panels if sum(panel[1] in row for row in panel[0]) > 2]
+    size = 3.4 * len(shown), 2.8
+    fig, axes = plt.subplots(1, len(shown), figsize=size, squeeze=False, constrained_layout=True)
+    for ax, (history, key, title, unit) in zip(axes[0], shown):
         points = [(row['step'], row[key]) for row in history if key in row]
-        if points:
-            ax.plot(*zip(*points), color='#0072B2')
-        else:  # a tokenizer without a prior
-            ax.text(0.5, 0.5, f'no {key}', ha='center')
-        ax.set_xlabel('step')
-        ax.set_title(title, fontsize=10)
+        ax.plot(*zip(*points), 'o-', ms=3, color='#0072B2')
+        ax.set(xlabel='step', ylabel=unit, title=title, xlim=(0, history[-1]['step'] * 1.03))
         if key == 'l2':
             ax.set_yscale('log')
+        if key in ('prior', 'nll'):
+            guess = math.log(codes)
+            ax.axhline(guess, color='0.4', ls=':', label='guessing')
+            ax.set_ylim(0, 1.1 * guess)
+            ax.legend(loc='lower left')
     return fig
 
 # %% ../nbs/24_story.ipynb #3ec1eb4a
@@ -418,3 +437,21 @@ def compare_sheet(
         row[0].set_ylabel(head.replace(' ', '\n'), **style)
     fig.suptitle(title)
     return fig
+
+# %% ../nbs/24_story.ipynb #words243
+def machine_in_words(
+    machine: dict,  # from `hardware`; older ones lack some keys
+) -> str:
+    "One sentence about a machine."
+    cores = machine.get('cpus')
+    words = [machine.get('processor') or machine.get('machine') or 'an unknown processor']
+    if cores:
+        words.append(f'{cores} processor core{"s" if cores > 1 else ""}')
+    words.append(machine.get('gpu') or 'no graphics card')
+    versions = ', '.join(
+        f'{label} {machine[key]}'
+        for key, label in (('python', 'Python'), ('torch', 'PyTorch'))
+        if machine.get(key)
+    )
+    ran = f' {machine["system"]} with {versions}.' if machine.get('system') and versions else ''
+    return f'{", ".join(words)}.{ran}'

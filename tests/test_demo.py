@@ -107,6 +107,7 @@ def test_a_run_shows_its_page_from_the_start_to_the_end(pages, tmp_path, capsys)
     assert 'shipped.gif' in texts[1] and 'PSNR of reconstructions' not in texts[1]
     assert 'PSNR of reconstructions' in texts[2] and 'scratch.gif' not in texts[2]
     assert 'Step 2 of 2' in texts[3] and 'scratch.gif' in texts[3] and 'path class' in texts[3]
+    assert 'left for this part, ' in texts[3] and 'for the whole run' in texts[3]
     assert 'Trained here' in texts[-1] and 'See what it passed' in texts[-1]
     last = texts[-1]
     assert not loads_again(last) and 'http-equiv' not in last and '<script' not in last
