@@ -659,4 +659,5 @@ def in_order(
 # %% ../nbs/05_loading.ipynb #030b5f21
 def spread_indices(data: Dataset, n: int) -> list[int]:
     "Up to `n` indices, evenly over a data set."
-    return list(range(0, len(data), max(1, len(data) // n)))[:n]
+    count = min(n, len(data))
+    return [i * len(data) // count for i in range(count)]
