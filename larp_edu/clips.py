@@ -232,8 +232,10 @@ def hold_last_frame(
     clip: Tensor,  # (3, T, H, W)
     frames: int,  # at least T
 ) -> Tensor:  # (3, frames, H, W)
-    "The clip, its last frame repeated to make it `frames` long."
+    "The clip, its last frame repeated to make it `frames` long. ValueError if it is longer."
     missing = frames - clip.shape[1]
+    if missing < 0:
+        raise ValueError(f'the clip has {clip.shape[1]} frames, expected at most {frames}')
     if not missing:
         return clip
     return torch.cat([clip, clip[:, -1:].expand(-1, missing, -1, -1)], 1)
