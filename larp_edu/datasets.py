@@ -11,6 +11,7 @@ __all__ = ['UCF_SIZES', 'READINGS', 'KINDS', 'WORLDS', 'Films', 'read_text', 'uc
 import codecs
 import csv
 import io
+import math
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from importlib.resources import files
@@ -30,7 +31,8 @@ class Films(Windows):
 
     Films are in the order of `keys`; one that is given twice is there twice. Files that cannot be
     read are in `skipped` {file: reason} and named in one warning. Both splits of a plain list of
-    files are the same: subclasses know which films are in which split."""
+    files are the same: subclasses know which films are in which split.
+    Raises ValueError for lists of different lengths, or a label that is no class (-1: unknown)."""
 
     def __init__(
         self,
@@ -48,7 +50,9 @@ class Films(Windows):
         check_options(size, frames, options.get('split', 'train'), options.get('window', 'random'))
         self.root = Path(root)
         names = [Path(file).as_posix() for file in files]
-        rows = sorted(zip(keys or names, names, labels), key=lambda row: row[0])
+        keys = names if keys is None else keys
+        self._check_lists(names, labels, keys, class_names)
+        rows = sorted(zip(keys, names, labels, strict=True), key=lambda row: row[0])
         names = [name for _, name, _ in rows]
         self.index = VideoIndex(root, names, index)
         bad = self.index.bad
@@ -60,6 +64,20 @@ class Films(Windows):
         self.skipped = bad
         self.expected = len(names) if expected is None else expected
         self.content = [self.index[file].bytes for file, *_ in self.clips]
+
+    @staticmethod
+    def _check_lists(names, labels, keys, class_names):
+        "Raise ValueError unless every film has a label and a key, and every label a class."
+        if not len(names) == len(labels) == len(keys):
+            raise ValueError(
+                f'{len(names)} files, {len(labels)} labels, {len(keys)} keys: '
+                'expected one of each for every film'
+            )
+        most = len(class_names) - 1 if class_names else math.inf
+        for name, label in zip(names, labels):
+            if not -1 <= int(label) <= most:
+                span = f'-1 (unknown) to {most}'
+                raise ValueError(printable(f'{name} has label {label}, expected {span}'))
 
     def content_marks(self) -> list[Callable[[int], Hashable]]:
         "As in `Windows`: size, beginning and checksum of file `i`."
