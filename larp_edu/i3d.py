@@ -24,7 +24,8 @@ from filelock import FileLock
 from torch import Tensor, nn
 from tqdm import tqdm
 from .clips import resize_clips
-from .files import cache_folder, load_weights, sha256_of, text_kind, write_bytes
+from .files import cache_folder, fingerprint, load_weights
+from .files import sha256_of, text_kind, write_bytes
 from .judge import Detector, checked_features
 
 # %% ../nbs/40_i3d.ipynb #542d8370
@@ -379,7 +380,7 @@ def jepa_detector(
 ) -> Detector:  # clips in [0, 1] -> (B, width of the model)
     """V-JEPA 2, the mean over its tokens, for a distance that looks at motion more than I3D does.
 
-    A hub id needs the optional package `transformers`; raises ImportError without it."""
+    The detector's name includes a checksum of the weights. A hub id needs the optional package `transformers`; raises ImportError without it."""
     net, name = model, type(model).__name__
     if isinstance(model, str):
         try:
@@ -399,4 +400,6 @@ def jepa_detector(
         out = net.to(clips.device)(pixel_values_videos=x, skip_predictor=True)
         return out.last_hidden_state.mean(1)
 
-    return Detector(features, f'V-JEPA {name} at {size}')
+    # of the weights alone: the config of a hub model is no dataclass
+    checksum = fingerprint(nn.ModuleList([net])).split()[-1]
+    return Detector(features, f'V-JEPA {name} {checksum} at {size}')
