@@ -2,14 +2,24 @@
 
 Each test failed before its fault was mended."""
 
+import json
+import warnings
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
+from larp_edu import evaluation
 from larp_edu.clips import hold_last_frame
 from larp_edu.datasets import Films
+from larp_edu.evaluation import evaluate, evaluate_reconstruction, load_partial, read_batch
+from larp_edu.files import asset
 from larp_edu.generator import ARConfig, ARTransformer, token_nll
 from larp_edu.i3d import jepa_detector
+from larp_edu.judge import toy_detector
 from larp_edu.loading import spread_indices
+from larp_edu.metrics import FeatureStats, kernel_distance
+from larp_edu.pretrained import load_tokenizer
+from larp_edu.recipes import generator_recipes
 from larp_edu.shapeworld import ShapeWorld
 from larp_edu.train import generator_check
 from larp_edu.video import write_video
@@ -94,3 +104,96 @@ def test_a_mean_over_pieces_counts_every_row_once():
     with torch.no_grad():
         found = generator_check(None, tokens, classes, None)(model, 0)['nll_held_out']
         assert found == pytest.approx(token_nll(model, tokens, classes).mean().item(), abs=1e-6)
+
+
+@pytest.fixture(scope='module')
+def tok():
+    return load_tokenizer('tokenizer')
+
+
+def by_class(n):
+    "Clips of the shape world in the order of their classes."
+    world = ShapeWorld(n)
+    return world.only(sorted(range(n), key=lambda i: int(world.labels()[i])))
+
+
+def halves(k, batch, n):
+    "Numbers of the clips of a batch on both sides of the kernel distance."
+    return [[k * batch + i for i in side] for side in evaluation._halves(k, batch, n)]
+
+
+@pytest.mark.parametrize('batch', [1, 5, 16])
+def test_a_clip_is_not_compared_with_its_reconstruction(tok, batch, tmp_path, monkeypatch):
+    "The first clips of a sorted set were compared with their own reconstructions."
+    monkeypatch.setattr(evaluation, 'KERNEL_ROWS', 8)
+    data, toy = by_class(40), toy_detector()
+    evaluate_reconstruction(tok, data, toy, tmp_path, batch)
+    stats = load_partial(tmp_path / 'reconstruction-part0.npz').stats
+    every = toy.features(read_batch(data, 0, 40)[0])
+    found = [((every - row).norm(dim=1)).argmin().item() for row in stats['real'].rows]
+    made = [i for k in range(-(-40 // batch)) for i in halves(k, batch, 40)[1]]
+    assert sorted(found) == found and len(made) == len(stats['reconstructed'].rows) == 8
+    assert not set(found) & set(made)
+    assert len({int(data.labels()[i]) for i in found}) > 4
+    whole = FeatureStats(64).update(every)
+    assert torch.allclose(stats['real'].mean, whole.mean)
+
+
+def test_a_tokenizer_without_loss_has_no_kernel_distance_below_zero(tok, tmp_path, monkeypatch):
+    "Of equal sets, paired, it was far below zero."
+    monkeypatch.setattr(tok, 'encode', lambda clips: setattr(tok, 'kept', clips) or torch.zeros(1))
+    monkeypatch.setattr(tok, 'decode', lambda indices, frames: tok.kept)
+    monkeypatch.setattr(evaluation.PartialResults, 'add_codes', lambda *_: None)
+    monkeypatch.setattr(evaluation, '_reconstruction_scores', lambda r: dict(psnr=0.0))
+    data = by_class(400)
+    evaluate_reconstruction(tok, data, toy_detector(), tmp_path)
+    stats = load_partial(tmp_path / 'reconstruction-part0.npz').stats
+    found = kernel_distance(stats['real'].rows, stats['reconstructed'].rows)
+    every = toy_detector().features(read_batch(data, 0, 400)[0])
+    assert found > kernel_distance(every, every) + 0.02
+
+
+def test_few_clips_are_said(tok, tmp_path):
+    "Eight clips gave an FVD without a word."
+    with pytest.warns(UserWarning, match='FVD of 8 clips with 64 features'):
+        r = evaluate_reconstruction(tok, ShapeWorld(8), toy_detector(), tmp_path / 'few')
+    assert 'FVD of 8 clips' in r['made']['warning']
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        r = evaluate_reconstruction(tok, ShapeWorld(320), toy_detector(), tmp_path / 'many')
+    assert 'warning' not in r['made']
+
+
+@pytest.mark.parametrize(
+    'data, generator, options',
+    [
+        ('shapeworld', None, dict(guidance_scale=2.0)),
+        ('shapeworld', None, dict(fast=True)),
+        ('shapeworld', 'generator', dict(cond_frames=3)),
+        ('shapeworld', 'generator', dict(size=64)),
+        ('shapeworld', 'frames', dict(guidance_scale=7.0)),
+        ('shapeworld', 'frames', dict(lpips=True)),
+        ('folder:nowhere', None, dict(n=3)),
+    ],
+)
+def test_an_option_without_effect_is_refused(data, generator, options, tmp_path):
+    name = next(iter(options))
+    with pytest.raises(ValueError, match=f'{name} is .*, which has no effect here'):
+        evaluate('tokenizer', data, tmp_path / 'o', toy_detector(), generator, **options)
+    assert not (tmp_path / 'o').exists()
+
+
+def test_the_shipped_generator_of_frames_says_what_it_was_given(tmp_path):
+    "Its card named a function that is gone, and it could not be measured without cond_frames."
+    r = evaluate('tokenizer', 'shapeworld', tmp_path, toy_detector(), 'frames', n=8)
+    assert r['prediction']['header']['about']['cond_frames'] == 4
+
+
+def test_a_card_names_a_recipe_that_is_there():
+    path = asset('frames.safetensors')
+    card = json.loads(safe_open(path, 'pt').metadata()['json'])
+    assert card['recipe'] == "larp_edu.recipes.generator_recipes['frames']"
+    recipe = generator_recipes['frames']
+    assert (card['given'], card['steps']) == (recipe.given, recipe.train.steps)
+    beside = json.loads(path.with_suffix('.json').read_text())
+    assert beside == {name: card[name] for name in beside}
