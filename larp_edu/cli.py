@@ -154,11 +154,11 @@ class Evaluate:
     listed: Path | None = None  # a list of clips to use instead of all (Kinetics: csv, UCF101: txt)
     n: int | None = None  # samples (default: 10,000, for given frames 50,000, or all windows)
     batch: int = 16  # clips at a time
-    guidance_scale: float = 1.25  # of classifier-free guidance; 1: none
+    guidance_scale: float | None = None  # of samples of classes; 1: none (default: 1.25)
     seed: int = 42  # of the samples, and of the windows of films
     cond_frames: int | None = None  # given frames (default: as in training, else 5 of 16)
     size: int | None = None  # pixels that frame prediction is compared at (default: at most 64)
-    lpips: bool = False  # LPIPS as well (needs the package lpips)
+    lpips: bool = False  # LPIPS of reconstructions as well (needs the package lpips)
     fast: bool = False  # draw the samples in bf16 with a compiled generator: for a GPU
 
     def run(self) -> None:
