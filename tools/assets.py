@@ -133,6 +133,7 @@ def frames(run):
         'frames',
         model,
         recipe="larp_edu.recipes.generator_recipes['frames']",
+        given=recipe.given,
         steps=recipe.train.steps,
         seed=run.seed,
         nll=nll,
