@@ -380,7 +380,8 @@ def jepa_detector(
 ) -> Detector:  # clips in [0, 1] -> (B, width of the model)
     """V-JEPA 2, the mean over its tokens, for a distance that looks at motion more than I3D does.
 
-    The detector's name includes a checksum of the weights. A hub id needs the optional package `transformers`; raises ImportError without it."""
+    The detector's name includes a checksum of the weights. A hub id needs the optional package
+    `transformers`; raises ImportError without it."""
     net, name = model, type(model).__name__
     if isinstance(model, str):
         try:
