@@ -308,8 +308,8 @@ def _check_classes(labels: Tensor, generator: ARTransformer) -> None:
 def _halves(k: int, batch: int, n: int) -> tuple[list[int], list[int]]:
     """Rows of batch `k` for the two sides of a kernel distance.
 
-    They are drawn from all `n` clips, since films are sorted by class. No clip is on both sides: the
-    distance takes its sets for independent, and a clip is not independent of what is made of it."""
+    They are drawn from all `n` clips, since films are sorted by class. No clip is on both sides:
+    the distance takes its sets for independent, and a clip is not so of what is made of it."""
     drawn = torch.randperm(n, generator=torch.Generator().manual_seed(0))[: 2 * KERNEL_ROWS]
     rows = [side[side // batch == k] % batch for side in (drawn[::2], drawn[1::2])]
     return tuple(sorted(side.tolist()) for side in rows)
