@@ -643,10 +643,24 @@ def _read_config(path):
     return config
 
 
+_ROLES = dict(LARPTokenizer='tokenizer', NestedTokenizer='tokenizer', ARTransformer='generator')
+
+
+def _check_role(options, kind, folder):
+    "Raise ValueError for the options of the other kind of model."
+    marks = dict(LARPTokenizer='bottleneck_token_num', ARTransformer='vocab_size')
+    names = {option.removeprefix('config.') for option in _flatten(options)}
+    found = [_ROLES[k] for k, mark in marks.items() if mark in names]
+    if found and _ROLES[kind] not in found:
+        raise ValueError(f'{folder} holds a {found[0]}, expected a {_ROLES[kind]}: load_{found[0]}')
+
+
 def _load_folder(folder, read, build):
     "The model in a folder of the released layout."
     path, weights = folder / 'config.json', folder / 'model.safetensors'
-    config = read(_read_config(path), path)
+    options = _read_config(path)
+    _check_role(options, build.__name__, folder)
+    config = read(options, path)
     with torch.device('meta'):
         check_released_file(build(config), weights)
     return load_released_weights(build(config), weights)
@@ -658,8 +672,18 @@ def _load_file(path, *classes):
         with safe_open(path, 'pt') as f:
             kind = json.loads((f.metadata() or {}).get('json', '{}')).get('kind')
     except (SafetensorError, OSError, ValueError, AttributeError):
-        kind = None  # `load` says what is wrong with the file
+        kind = ''  # `load` says what is wrong with the file
     named = {cls.__name__: cls for cls in classes}
+    role = _ROLES[classes[0].__name__]
+    if kind is None and (path.parent / 'config.json').is_file():
+        raise ValueError(f'{path} holds weights only: give its folder {path.parent}')
+    if kind == 'training run':
+        raise ValueError(
+            f'{path} is a checkpoint: `larp export {path} --out FILE` writes its model'
+        )
+    if kind not in named and kind in _ROLES:
+        other = _ROLES[kind]
+        raise ValueError(f'{path} holds a {other} ({kind}), expected a {role}: load_{other}')
     return named.get(kind, classes[0]).load(path)
 
 # %% ../nbs/41_pretrained.ipynb #e5b13f08
