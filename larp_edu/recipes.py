@@ -6,13 +6,48 @@
 __all__ = ['tokenizer_recipes', 'generator_recipes', 'CriticConfig', 'TokenizerRecipe', 'GeneratorRecipe']
 
 # %% ../nbs/44_recipes.ipynb #imports0
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal
 from .transformer import check_counts, check_flags, check_heads, check_reals
 from .tokenizer import Presets, TokenizerConfig, tokenizer_presets
 from .objective import LossWeights
 from .trainer import TrainConfig
 from .generator import ARConfig, generator_presets
+
+# %% ../nbs/44_recipes.ipynb #5b1f77c2
+def _check_parts(recipe: Any) -> None:
+    "Raise ValueError naming a part of a recipe that is no dataclass of its kind."
+    for field in fields(recipe):
+        part = getattr(recipe, field.name)
+        if is_dataclass(field.type) and not isinstance(part, field.type):
+            kind = type(recipe).__name__
+            hint = f' ({kind}.from_dict reads dicts)' if isinstance(part, dict) else ''
+            raise ValueError(
+                f'{field.name} is a {type(part).__name__}, expected a {field.type.__name__}{hint}'
+            )
+
+
+def _tuples(value: Any) -> Any:
+    "Lists as tuples: JSON knows lists only."
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _from_dict(kind: type, values: Any, name: str = '') -> Any:
+    "A dataclass, and those inside it, from dicts. Raises ValueError naming what does not fit."
+    name = name or kind.__name__
+    if not isinstance(values, dict):
+        raise ValueError(f'{name} is {values!r}, expected a dict')
+    types = {field.name: field.type for field in fields(kind)}
+    for key in values.keys() - types.keys():
+        raise ValueError(f'{name} has no field {key!r}, expected some of: {", ".join(types)}')
+    parts = {
+        key: _from_dict(types[key], value, key) if is_dataclass(types[key]) else _tuples(value)
+        for key, value in values.items()
+    }
+    try:
+        return kind(**parts)
+    except TypeError as e:  # a field is missing, or a value of another kind
+        raise ValueError(f'{name}: {e}') from e
 
 # %% ../nbs/44_recipes.ipynb #10608af0
 @dataclass(frozen=True)
@@ -41,24 +76,32 @@ class CriticConfig:
 class TokenizerRecipe:
     """How one tokenizer is trained; the defaults are LARP's (section 3.4 and appendix).
 
-    Raises ValueError naming what cannot be."""
+    `perceptual` is 'lpips' or 'random', an untrained network with weights drawn from the run's
+    seed. That needs no download and shows that the term takes part; it knows nothing of what people
+    see, and is good for tests only. Raises ValueError naming what cannot be."""
 
     model: TokenizerConfig
     train: TrainConfig
     # of the loss's terms; 0 switches a term off, and its network with it
     weights: LossWeights = LossWeights(l2=0.0, l1=1.0, perceptual=1.0, adversarial=0.3, warm=0.0)
-    # used only if weights.perceptual > 0 (0 switches it off); 'frames': a small network of ours
-    perceptual: Literal['lpips', 'frames'] = 'lpips'
+    # used only if weights.perceptual > 0 (0 switches it off); 'random': untrained, for tests only
+    perceptual: Literal['lpips', 'random'] = 'lpips'
     # used, and trained, only if weights.adversarial > 0 (0 switches it off)
     critic: CriticConfig = CriticConfig()
     prior_lr: float = 1.0  # factor on the learning rate of the prior
     flip: bool = False  # mirror half of the training clips
 
     def __post_init__(self):
+        _check_parts(self)
         check_reals(0, prior_lr=self.prior_lr)
         check_flags(flip=self.flip)
-        if self.perceptual not in ('lpips', 'frames'):
-            raise ValueError(f"perceptual is {self.perceptual!r}, expected 'lpips' or 'frames'")
+        if self.perceptual not in ('lpips', 'random'):
+            raise ValueError(f"perceptual is {self.perceptual!r}, expected 'lpips' or 'random'")
+
+    @classmethod
+    def from_dict(cls, values: dict) -> 'TokenizerRecipe':
+        "The recipe of which `asdict` made these values, also after JSON. Raises ValueError."
+        return _from_dict(cls, values)
 
     def networks(self) -> tuple[str | None, CriticConfig | None]:
         "The perceptual network and the critic that it needs; None where the weight is 0."
@@ -118,7 +161,7 @@ tokenizer_recipes = Presets(
         _mini_model,
         _mini_train,
         LossWeights(l2=5.0, l1=1.0, perceptual=0.1, adversarial=0.02, warm=0.3),
-        perceptual='frames',
+        perceptual='random',
         critic=CriticConfig(dim=32, depth=1, heads=2, lr=1e-3),
     ),
     toy=TokenizerRecipe(
@@ -140,7 +183,9 @@ tokenizer_recipes = Presets(
 class GeneratorRecipe:
     """How one generator is trained on the tokens of a frozen tokenizer (LARP section 4.1).
 
-    Raises ValueError when a number cannot work."""
+    `n_tokens`, `codes` and `classes` of the model are those of the tokenizer and the data where
+    they stand at the defaults of `ARConfig`; other values must agree with them. Raises ValueError
+    when a number cannot work."""
 
     model: ARConfig
     train: TrainConfig
@@ -149,8 +194,14 @@ class GeneratorRecipe:
     clips: int = 20_000  # of a procedural world, at most; of films, all there are
 
     def __post_init__(self):
+        _check_parts(self)
         check_counts(0, given=self.given, draws=self.draws)
         check_counts(clips=self.clips)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> 'GeneratorRecipe':
+        "The recipe of which `asdict` made these values, also after JSON. Raises ValueError."
+        return _from_dict(cls, values)
 
 # %% ../nbs/44_recipes.ipynb #3a3911f6
 _ucf_train = TrainConfig(
@@ -195,7 +246,7 @@ generator_recipes = Presets(
     mini_frames=GeneratorRecipe(_small_model, _mini_generator_train, given=4, draws=1),
     frames=GeneratorRecipe(_small_model, _frames_train, given=4, draws=1),
     toy=GeneratorRecipe(
-        generator_presets['toy'],
+        ARConfig(dim=128, depth=4, heads=4),
         replace(_mini_generator_train, steps=2500, batch=128, ema=0.995),
         draws=1,
     ),

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['save_sheet', 'LivePlot', 'tensorboard_log', 'make_tokenizer_loss', 'reconstruction_check', 'make_tokenizer_trainer',
            'flops_per_sample', 'measure_limits', 'price', 'train_tokenizer', 'RandomTokens', 'generator_loss',
-           'generator_check', 'make_generator_trainer', 'train_generator']
+           'generator_check', 'make_generator_trainer', 'train_generator', 'export_checkpoint']
 
 # %% ../nbs/46_train.ipynb #imports0
 import copy
 import io
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,15 +22,15 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from .clips import contact_sheet
-from .files import write_bytes
+from .files import load_tensors, load_weights, save_model, write_bytes
 from .loading import make_loader, spread_indices
 from .machine import memory_gb, peak_flops
 from .distributed import main_first, only_run, processes, tell_all
 from .losses import Discriminator, FrameNet, LPIPS, PerceptualLoss
-from .tokenizer import LARPTokenizer
-from .objective import Critic, TokenizerLoss
+from .tokenizer import LARPTokenizer, TokenizerConfig
+from .objective import Critic, TokenizerLoss, take_prefix
 from .trainer import Trainer
-from .generator import ARTransformer
+from .generator import ARConfig, ARTransformer
 from .sampling import generate
 from .metrics import psnr
 from .pretrained import load_tokenizer
@@ -126,13 +127,15 @@ def tensorboard_log(folder: str | Path) -> Callable[[list[dict]], None]:
 
 # %% ../nbs/46_train.ipynb #c6c897b2
 def make_tokenizer_loss(recipe: TokenizerRecipe) -> TokenizerLoss:
-    "The loss of a recipe, with its perceptual network and its critic, if it has them."
+    """The loss of a recipe, with its perceptual network and its critic, if it has them.
+
+    A 'random' perceptual network is untrained, see `TokenizerRecipe`."""
     c = recipe.model
     kind, k = recipe.networks()
     perceptual = critic = None
     if kind == 'lpips':
         perceptual = LPIPS().to(processes().device)
-    elif kind == 'frames':
+    elif kind == 'random':
         perceptual = PerceptualLoss(FrameNet()).to(processes().device)
     if k is not None:
         net = Discriminator(c.clip_size, c.patch, k.dim, k.depth, k.heads)
@@ -402,6 +405,22 @@ def generator_check(
     return evaluate
 
 # %% ../nbs/46_train.ipynb #65b131fd
+def _fit_config(recipe: GeneratorRecipe, **found: int) -> ARConfig:
+    """The model's config with what the tokenizer and the data decide.
+
+    Raises ValueError for another value in the recipe, unless it is the default of `ARConfig`."""
+    if recipe.given:
+        found['classes'] = 0  # its condition are frames
+    for name, value in found.items():
+        asked = getattr(recipe.model, name)
+        if asked not in (value, getattr(ARConfig(), name)):
+            raise ValueError(
+                f'model.{name} is {asked}, but tokenizer, data and given frames say {value}: '
+                'leave it out, or give that'
+            )
+    return replace(recipe.model, **found)
+
+
 def _fitted_model(recipe: GeneratorRecipe, table: Tokens | RandomTokens, classes: int):
     "The model of a recipe, for these tokens. Raises ValueError for classes out of range."
     labels = table.labels()
@@ -409,14 +428,8 @@ def _fitted_model(recipe: GeneratorRecipe, table: Tokens | RandomTokens, classes
         raise ValueError(
             f'classes {labels.min()}..{labels.max()} in the tokens, expected 0..{classes - 1}'
         )
-    return ARTransformer(
-        replace(
-            recipe.model,
-            n_tokens=table.header['n_tokens'],
-            codes=table.header['codes'],
-            classes=0 if recipe.given else classes,
-        )
-    )
+    sizes = {name: table.header[name] for name in ('n_tokens', 'codes')}
+    return ARTransformer(_fit_config(recipe, **sizes, classes=classes))
 
 
 def make_generator_trainer(
@@ -429,7 +442,9 @@ def make_generator_trainer(
     workers: int = 0,
     watch: Callable[[list[dict]], None] | None = None,
 ) -> Trainer:
-    "The trainer of a generator on tokens. Raises ValueError for classes out of range."
+    """The trainer of a generator on tokens; warns if there are fewer of them than a batch has.
+
+    Raises ValueError for classes out of range, or a recipe for other tokens."""
     seed = recipe.train.seed
     torch.manual_seed(seed)
     model = _fitted_model(recipe, table, classes)
@@ -440,6 +455,11 @@ def make_generator_trainer(
         torch.stack([torch.as_tensor(x) for x in column]).to(device) for column in columns
     )
     config = replace(recipe.train, batch=min(recipe.train.batch, len(table)))
+    if config.batch < recipe.train.batch and processes().is_main_process:
+        warnings.warn(
+            f'the batch is {config.batch} instead of {recipe.train.batch}: '
+            'there are no more rows of tokens'
+        )
     sheets = None if config.sharded else folder  # each sampled token would gather all weights
     return Trainer(
         model,
@@ -452,7 +472,7 @@ def make_generator_trainer(
         name='generator',
         watch=watch,
         split_batches=False,
-        about=dict(tokens=table.header['tokenizer'], data=table.header['data']),
+        about=dict(tokens=table.header['tokenizer'], data=table.header['data'], given=recipe.given),
     )
 
 # %% ../nbs/46_train.ipynb #9bea47a2
@@ -463,7 +483,7 @@ def _generator_price(
     c = tokenizer.config
     with main_first():
         classes = len(open_parts(data, c.size, c.frames, val=val)[1].class_names)
-    table = RandomTokens(tokenizer, recipe.given, classes)
+    table = RandomTokens(tokenizer, recipe.given, classes, max(1024, recipe.train.batch))
     return price(make_generator_trainer(recipe, tokenizer, table, table, classes, None, workers))
 
 
@@ -485,6 +505,7 @@ def train_generator(
     Raises ValueError, OSError or ImportError for what cannot work, before training."""
     out = Path(out)
     tok = load_tokenizer(tokenizer).to(processes().device)
+    _fit_config(recipe, n_tokens=tok.config.n_tokens, codes=tok.config.codes)
     if dry_run:
         return _generator_price(recipe, tok, data, val, workers)
     _refuse_if_busy(out)
@@ -492,12 +513,45 @@ def train_generator(
     (table, held), classes = cache_tokens(tok, data, folder, recipe, val, workers)
     log = tensorboard_log(out / 'board') if tensorboard and processes().is_main_process else None
     trainer = make_generator_trainer(recipe, tok, table, held, classes, out, workers, log)
+    c, batch = trainer.raw.config, trainer.config.batch
+    if processes().is_main_process:
+        print(f'generator: {c.n_tokens} tokens, {c.codes} codes, {c.classes} classes')
     return _fit_and_export(
         trainer,
         out / 'generator.safetensors',
         preset=name,
-        recipe=asdict(recipe),
+        recipe=asdict(replace(recipe, model=c, train=replace(recipe.train, batch=batch))),
         data=str(data),
         tokenizer=table.header['tokenizer'],
         seed=recipe.train.seed,
     )
+
+# %% ../nbs/46_train.ipynb #6e1c0a52
+def export_checkpoint(
+    path: str | Path,  # a checkpoint of a tokenizer or of a generator
+    out: str | Path,  # the file to write
+    raw: bool = False,  # the weights of the last step, even if there are averaged ones
+) -> None:
+    """Write the model of a checkpoint as `save_model` does, with a card that says where it is from.
+
+    For the models that `train_tokenizer` and `train_generator` train: a checkpoint does not name
+    its class. Raises ValueError for another file, OSError, and FileExistsError if `out` exists."""
+    tensors, meta = load_tensors(path)
+    if meta.get('kind') != 'training run':
+        raise ValueError(f'{path} is no checkpoint of a training run')
+    if Path(out).exists():
+        raise FileExistsError(f'{out} exists; remove it or choose another name')
+    config = meta['model']
+    kinds = (LARPTokenizer, TokenizerConfig), (ARTransformer, ARConfig)
+    fitting = [(kind, make) for kind, make in kinds if asdict(make()).keys() == config.keys()]
+    if not fitting:
+        raise ValueError(f'{path} holds neither a tokenizer nor a generator of this package')
+    kind, make = fitting[0]
+    model = kind(make(**config))
+    averaged = meta['config']['ema'] > 0 and not raw
+    part = 'average' if averaged else 'model'
+    load_weights(model, take_prefix(f'{part}.', tensors), path)
+    card = dict(steps=meta['step'], weights='averaged' if averaged else 'of the last step')
+    given = meta['setup'].get('given')
+    card |= dict(given=given) if given else {}
+    save_model(out, model, **card, train=meta['config'], setup=meta['setup'])
