@@ -4,24 +4,26 @@ Each test failed before its fault was mended."""
 
 import json
 import warnings
+from dataclasses import asdict, replace
 import pytest
 import torch
 from safetensors import safe_open
 from torch import nn
 from larp_edu import evaluation
+from larp_edu.cli import main, parse
 from larp_edu.clips import hold_last_frame
 from larp_edu.datasets import Films
 from larp_edu.evaluation import evaluate, evaluate_reconstruction, load_partial, read_batch
-from larp_edu.files import asset
-from larp_edu.generator import ARConfig, ARTransformer, token_nll
+from larp_edu.files import asset, fingerprint
+from larp_edu.generator import ARConfig, ARTransformer, generator_presets, token_nll
 from larp_edu.i3d import jepa_detector
 from larp_edu.judge import toy_detector
 from larp_edu.loading import spread_indices
 from larp_edu.metrics import FeatureStats, kernel_distance
-from larp_edu.pretrained import load_tokenizer
-from larp_edu.recipes import generator_recipes
+from larp_edu.pretrained import load_generator, load_tokenizer, save_released
+from larp_edu.recipes import GeneratorRecipe, TokenizerRecipe, generator_recipes, tokenizer_recipes
 from larp_edu.shapeworld import ShapeWorld
-from larp_edu.train import generator_check
+from larp_edu.train import RandomTokens, generator_check, make_generator_trainer, train_generator
 from larp_edu.video import write_video
 
 
@@ -197,3 +199,152 @@ def test_a_card_names_a_recipe_that_is_there():
     assert (card['given'], card['steps']) == (recipe.given, recipe.train.steps)
     beside = json.loads(path.with_suffix('.json').read_text())
     assert beside == {name: card[name] for name in beside}
+
+
+# ---- recipes and training
+
+
+@pytest.mark.parametrize(
+    'kind, recipes', [(TokenizerRecipe, tokenizer_recipes), (GeneratorRecipe, generator_recipes)]
+)
+def test_a_recipe_is_json_and_back(kind, recipes):
+    "Dicts were taken for parts, and failed only when the run began."
+    for recipe in recipes.values():
+        values = json.loads(json.dumps(asdict(recipe)))
+        assert kind.from_dict(values) == recipe
+        with pytest.raises(ValueError, match='model is a dict, expected a .*from_dict'):
+            kind(**values)
+        for wrong, says in (
+            (dict(values, model=dict(values['model'], depths=3)), "model has no field 'depths'"),
+            (dict(values, train=7), 'train is 7, expected a dict'),
+            (dict(values, train=dict(batch=3)), 'train: .*steps'),
+            (dict(values, train=dict(values['train'], lr='1')), 'train: '),
+        ):
+            with pytest.raises(ValueError, match=says):
+                kind.from_dict(wrong)
+
+
+def test_parts_of_a_recipe_are_of_their_kinds():
+    tokenizer, generator = tokenizer_recipes['mini'], generator_recipes['mini']
+    with pytest.raises(ValueError, match='model is a ARConfig, expected a TokenizerConfig'):
+        replace(tokenizer, model=generator.model)
+    with pytest.raises(ValueError, match='train is a LossWeights'):
+        replace(generator, train=tokenizer.weights)
+    with pytest.raises(ValueError, match="expected 'lpips' or 'random'"):
+        replace(tokenizer, perceptual='frames')
+
+
+def short(recipe, **train):
+    "A recipe of a few steps."
+    few = dict(steps=4, warmup=1, save_every=4, log_every=2, best='')
+    return replace(recipe, train=replace(recipe.train, **(few | train)))
+
+
+def table(n=40, given=0):
+    return RandomTokens(load_tokenizer('tokenizer'), given, 9, n)
+
+
+@pytest.mark.parametrize(
+    'asked, given, says',
+    [
+        (dict(n_tokens=5), 0, 'n_tokens is 5, but .* say 16'),
+        (dict(codes=77), 0, 'codes is 77, but .* say 256'),
+        (dict(classes=77), 0, 'classes is 77, but .* say 9'),
+        (dict(classes=0), 0, 'classes is 0, but .* say 9'),
+        (dict(classes=9), 4, 'classes is 9, but .* say 0'),
+    ],
+)
+def test_a_recipe_for_other_tokens_is_refused(tok, asked, given, says):
+    "They were replaced without a word, and the card told those of the recipe."
+    recipe = short(replace(generator_recipes['mini'], given=given))
+    recipe = replace(recipe, model=replace(recipe.model, **asked))
+    with pytest.raises(ValueError, match=says):
+        make_generator_trainer(recipe, tok, table(given=given), table(given=given), 9, None)
+
+
+def test_a_recipe_for_these_tokens_is_taken(tok):
+    recipe = short(generator_recipes['toy'])
+    for model in (recipe.model, replace(recipe.model, n_tokens=16, codes=256, classes=9)):
+        trainer = make_generator_trainer(
+            replace(recipe, model=model), tok, table(), table(), 9, None
+        )
+        assert trainer.raw.config == generator_presets['toy']
+
+
+def test_a_wrong_number_of_codes_fails_before_a_clip_is_read(tmp_path):
+    recipe = short(generator_recipes['mini'])
+    recipe = replace(recipe, model=replace(recipe.model, codes=77))
+    with pytest.raises(ValueError, match='codes is 77'):
+        train_generator(recipe, 'tokenizer', 'shapeworld', tmp_path / 'x')
+    assert not (tmp_path / 'x').exists()
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    "A run of a generator with fewer rows than its batch, and the warnings that it gave."
+    out = tmp_path_factory.mktemp('run') / 'x'
+    recipe = short(replace(generator_recipes['mini_frames'], clips=40))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        train_generator(recipe, 'tokenizer', 'shapeworld', out, name='mini_frames')
+    return out, [str(w.message) for w in said]
+
+
+def test_a_card_tells_what_was_trained(run):
+    "It told the batch, tokens and classes that were asked for."
+    out, said = run
+    assert any('the batch is 40 instead of 64' in text for text in said)
+    card = load_generator(out / 'generator.safetensors').card
+    recipe = GeneratorRecipe.from_dict(card['recipe'])
+    assert recipe.train.batch == 40
+    assert asdict(recipe.model) == card['config']
+    assert (card['config']['n_tokens'], card['config']['classes']) == (16, 0)
+
+
+# ---- files
+
+
+def test_a_checkpoint_becomes_a_model(run, tmp_path):
+    "There was no way to the weights of a run that had not ended."
+    path = run[0] / 'checkpoint.safetensors'
+    with pytest.raises(ValueError, match='is a checkpoint: `larp export .* writes its model'):
+        load_generator(path)
+    main(['export', str(path), '--out', str(tmp_path / 'a.safetensors')])
+    main(['export', str(path), '--out', str(tmp_path / 'b.safetensors'), '--raw'])
+    a, b = (load_generator(tmp_path / f'{name}.safetensors') for name in 'ab')
+    done = load_generator(run[0] / 'generator.safetensors')
+    assert fingerprint(a) == fingerprint(done) != fingerprint(b)
+    assert (a.card['weights'], b.card['weights']) == ('averaged', 'of the last step')
+    assert (a.card['steps'], a.card['given']) == (4, 4)
+    with pytest.raises(SystemExit, match='exists; remove it'):
+        main(['export', str(path), '--out', str(tmp_path / 'a.safetensors')])
+    with pytest.raises(SystemExit, match='is no checkpoint'):
+        main(['export', str(tmp_path / 'a.safetensors'), '--out', str(tmp_path / 'c')])
+
+
+def test_messages_say_what_a_file_is(tok, tmp_path):
+    save_released(tok, tmp_path / 'tok')
+    save_released(load_generator('generator'), tmp_path / 'gen')
+    with pytest.raises(ValueError, match='weights only: give its folder'):
+        load_tokenizer(tmp_path / 'tok/model.safetensors')
+    with pytest.raises(ValueError, match='holds a tokenizer, expected a generator'):
+        load_generator(tmp_path / 'tok')
+    with pytest.raises(ValueError, match='holds a generator, expected a tokenizer'):
+        load_tokenizer(tmp_path / 'gen')
+    with pytest.raises(ValueError, match=r'holds a tokenizer \(LARPTokenizer\), expected a gen'):
+        load_generator(asset('tokenizer.safetensors'))
+
+
+def test_a_recipe_file_trains(tmp_path):
+    file = tmp_path / 'own.json'
+    recipe = short(tokenizer_recipes['mini'])
+    file.write_text(json.dumps(asdict(recipe)))
+    words = ['train', 'tokenizer', '--recipe', str(file), '--out', str(tmp_path / 'x')]
+    command = parse([*words, '--train.seed', '3'])
+    assert command.recipe == short(tokenizer_recipes['mini'], seed=3)
+    assert command.preset == 'own'
+    file.write_text('{"model": 3}')
+    with pytest.raises(SystemExit, match='error: model is 3, expected a dict'):
+        parse(words)
+    with pytest.raises(SystemExit, match='error: .*nothing'):
+        parse(['train', 'generator', '--recipe', str(tmp_path / 'nothing')])
