@@ -52,7 +52,7 @@ def _from_dict(kind: type, values: Any, name: str = '') -> Any:
 # %% ../nbs/44_recipes.ipynb #10608af0
 @dataclass(frozen=True)
 class CriticConfig:
-    """The discriminator that a tokenizer is trained against; the defaults are LARP's (appendix).
+    """The critic that a tokenizer is trained against; the defaults are LARP's (appendix).
 
     Raises ValueError naming a number that cannot be."""
 

@@ -60,6 +60,21 @@ def save_sheet(
     write_bytes(Path(folder) / f'sheets/step-{step:08d}.png', png.getvalue())
 
 # %% ../nbs/46_train.ipynb #bf96dfd1
+_WORDS = dict(  # what the numbers in a log are, for axes
+    loss='loss (weighted sum)',
+    l1='mean absolute error',
+    l2='mean squared error',
+    psnr='held-out PSNR (dB)',
+    gap="critic's gap (logits)",
+    prior="prior's loss (nats per token)",
+    nll='training loss (nats per token)',
+    nll_held_out='held-out loss (nats per token)',
+    code_usage='share of codes in use',
+    clips_per_second='clips per second',
+    mfu='share of peak arithmetic',
+)
+
+
 class LivePlot:
     "For `Trainer(watch=...)` in a notebook: a curve of each of the figures named `keys`."
 
@@ -88,7 +103,7 @@ class LivePlot:
             points = [(r['step'], r[key]) for r in history if key in r]
             if points:
                 ax.plot(*zip(*points), '.-', ms=4, color='#0072B2')
-            ax.set(xlabel='step', title=key.replace('_', ' '))
+            ax.set(xlabel='step', ylabel=_WORDS.get(key, key.replace('_', ' ')))
         plt.close(fig)
         return fig
 
