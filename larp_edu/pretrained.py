@@ -683,7 +683,7 @@ def _load_file(path, *classes):
         )
     if kind not in named and kind in _ROLES:
         other = _ROLES[kind]
-        raise ValueError(f'{path} holds a {other} ({kind}), expected a {role}: load_{other}')
+        raise ValueError(f'{path} holds {kind}, a {other}, expected a {role}: load_{other}')
     return named.get(kind, classes[0]).load(path)
 
 # %% ../nbs/41_pretrained.ipynb #e5b13f08
