@@ -265,8 +265,8 @@ def _few_clips(stats: FeatureStats) -> list[str]:
     if stats.n >= CLIPS_PER_FEATURE * width:
         return []
     return [
-        f'FVD of {stats.n:,} clips with {width} features each is too large, and the more so the '
-        f'fewer they are; from {CLIPS_PER_FEATURE * width:,} clips on this is not said'
+        f'FVD of {stats.n:,} clips, fewer than {CLIPS_PER_FEATURE} for each of {width} features, '
+        'depends on their number: compare it with an FVD of as many clips only'
     ]
 
 

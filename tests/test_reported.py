@@ -157,7 +157,7 @@ def test_a_tokenizer_without_loss_has_no_kernel_distance_below_zero(tok, tmp_pat
 
 def test_few_clips_are_said(tok, tmp_path):
     "Eight clips gave an FVD without a word."
-    with pytest.warns(UserWarning, match='FVD of 8 clips with 64 features'):
+    with pytest.warns(UserWarning, match='FVD of 8 clips, fewer than 5 for each of 64 features'):
         r = evaluate_reconstruction(tok, ShapeWorld(8), toy_detector(), tmp_path / 'few')
     assert 'FVD of 8 clips' in r['made']['warning']
     with warnings.catch_warnings():
