@@ -72,8 +72,8 @@ def moves(panel):
 def telling_token():
     """A token and a frame, from 1, of which all films of the second panel show something.
 
-    The least of what they show is the largest: how much of the frame changes, where the token looks,
-    each as a share of the most that this film shows at any token and frame."""
+    The least of what they show is the largest: how much of the frame changes, and where the token
+    looks, each as a share of the most that this film shows at any token and frame."""
     toks = (
         NestedTokenizer.load(asset('any_count.safetensors')),
         LARPTokenizer.load(asset('patch_tokenizer.safetensors')),
