@@ -147,7 +147,7 @@ def render_token(
         change = (after - before).abs().mean(0)
         look = token_attention(tok, clip.video)[token]
         look = heat_map(enlarge(look, tok.config.patch), look.max().item())
-        rows.append([before, look, after, heat_map(change, 0.3)])
+        rows.append([before, look, after, heat_map(change, 0.15)])
         texts.append(_change_text(name, change))
     alt = f'Token {token} of {clip.name}, rows {" and ".join(toks)}: decoded clip, '
     return films_html(
@@ -171,7 +171,7 @@ def token_panel(
         lambda clip, token, code: render_token(toks, clip, token, code),
         'One token gets another code. Holistic: tokens that read the whole clip; patchwise: one '
         'for each block of the picture. Yellow is where the token looks most, and where the clip '
-        'changes by 0.3 or more.',
+        'changes by 0.15 or more.',
         clip=ClipPicker(clips, holistic.config),
         token=Slider('token', 0, most - 1, 0),
         code=Slider('new code', 0, last, 7),
