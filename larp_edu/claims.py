@@ -440,8 +440,9 @@ def claim_values(table: ScoreTable, claim: Claim) -> dict[int, tuple[float, floa
 def judge_claim(table: ScoreTable, claim: Claim) -> dict:
     """A row of the table of claims.
 
-    mean, low, high: of the differences, None below 1 or 2 seeds; `seeds` of the `planned`, which
-    have all rows; `agree`: of how many the sign is the expected one; share; verdict."""
+    mean, low, high: of the differences, None below 1 or 2 seeds. `run`: seeds that have all rows;
+    `seeds`: those of them that can be compared, with `values`; `agree`: those of the expected sign.
+    share: the mean, as a share of what it is compared with. verdict."""
     found = claim_values(table, claim)
     values = [difference for difference, _ in found.values()]
     run = sum(has_rows(table, claim, seed) for seed in table.seeds)
