@@ -715,6 +715,20 @@ REGIMES = dict(
         precision='bf16',
     ),
 )
+# the same world and models, for some minutes of a GPU
+REGIMES['gpu-short'] = replace(
+    REGIMES['gpu'],
+    world=replace(REGIMES['gpu'].world, measured=2048),
+    base_steps=1000,
+    warm_steps=200,
+    branch_steps=500,
+    scratch_steps=750,
+    generator_steps=USUAL_STEPS,
+    batch=32,
+    encoded=8000,
+    clips=8000,
+    counts=(2000, 8000),
+)
 
 # %% ../nbs/34_grid.ipynb #grid0005
 MAIN_WEIGHT = 0.06  # LARP's

@@ -279,11 +279,9 @@ def make_judge(options) -> None:
     began = time.process_time()
     torch.set_num_threads(options.threads)
     world = REGIMES[options.regime].world
-    net = train_texture_judge(
+    net = train_texture_judge(  # on 8 frames of 32 x 32: what it makes of clips of any size
         steps=options.steps,
         classes=world.classes,
-        size=world.size,
-        frames=world.frames,
         folder=ROOT / 'runs/claims/judge' / options.regime,
     )
     path = judge_of(options.regime)
