@@ -149,12 +149,20 @@ def make_optimizers(
     return out
 
 # %% ../nbs/11_optim.ipynb #deb6223b
+def _heeds_found_inf(optimizer):
+    "Whether a step of it changes nothing where its `found_inf` is 1."
+    fused = all(group.get('fused') for group in optimizer.param_groups)
+    return fused or hasattr(type(optimizer), 'found_inf')
+
+
 def step_if(
-    optimizer: Optimizer,  # on a GPU: `Muon` or a fused AdamW
+    optimizer: Optimizer,
     ok: Tensor,  # bool, no dimensions
 ) -> None:
-    "`optimizer.step()` unless `ok` is False; where `ok` is on a GPU, the GPU decides."
-    if ok.is_cuda:
+    """`optimizer.step()` unless `ok` is False.
+
+    Where `ok` is on a GPU, the GPU decides, if the optimiser is `Muon` or fused; others wait."""
+    if ok.is_cuda and _heeds_found_inf(optimizer):
         optimizer.found_inf = 1 - ok.float()
         optimizer.step()
     elif ok:
