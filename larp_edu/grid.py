@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['HELD_OUT_SEED', 'GENERATOR_SIZES', 'MOST_COPIED', 'CURVES', 'Point', 'SEEDS_OF', 'FIRST', 'REGIMES', 'MAIN_WEIGHT',
            'MACS_PER_SECOND', 'MEASURE_SECONDS', 'World', 'draw_clips', 'rows_distance', 'judge_features',
-           'judge_damages', 'validate_judge', 'TokenizerPoint', 'ArmLoss', 'begin_tokenizer', 'fit_point', 'set_scores',
-           'change_by_position', 'code_scores', 'measure_tokenizer', 'GeneratorPoint', 'fit_generator_point',
-           'nats_by_position', 'drawn_rows', 'decode_all', 'copy_scores', 'measure_generator', 'draw_labels',
-           'run_tokenizer', 'run_generator', 'run_point', 'Regime', 'Arms', 'prior_arms', 'whole_arms', 'cheap_arms',
-           'patchwise_arms', 'holistic_arms', 'patches_of', 'points_of', 'textured_pair', 'sampling_arms',
+           'judge_damages', 'validate_judge', 'TokenizerPoint', 'ArmLoss', 'begin_tokenizer', 'reconstruct_all',
+           'fit_point', 'set_scores', 'change_by_position', 'code_scores', 'measure_tokenizer', 'GeneratorPoint',
+           'fit_generator_point', 'nats_by_position', 'drawn_rows', 'decode_all', 'copy_scores', 'measure_generator',
+           'draw_labels', 'run_tokenizer', 'run_generator', 'run_point', 'Regime', 'Arms', 'prior_arms', 'whole_arms',
+           'cheap_arms', 'patchwise_arms', 'holistic_arms', 'patches_of', 'points_of', 'textured_pair', 'sampling_arms',
            'quantiser_arms', 'count_arms', 'ramp_arms', 'make_grid', 'lineage', 'scale_of', 'forward_macs',
            'estimated_seconds', 'budget', 'point_config', 'point_key', 'write_row']
 
@@ -268,6 +268,16 @@ def begin_tokenizer(
     return tok
 
 
+def reconstruct_all(
+    tok: LARPTokenizer,
+    clips: Tensor,  # (N, 3, T, H, W) on the CPU, which has room for many
+) -> tuple[Tensor, Tensor]:  # indices (N, n), decoded clips (N, 3, T, H, W), on the CPU, too
+    "`reconstruct` where the tokenizer is."
+    device = next(tok.parameters()).device
+    parts = [reconstruct(tok, some.to(device)) for some in clips.split(64)]
+    return tuple(torch.cat([part.cpu() for part in column]) for column in zip(*parts))
+
+
 def fit_point(
     point: TokenizerPoint,
     start: LARPTokenizer | None,  # the trained tokenizer of `point.start`
@@ -278,8 +288,7 @@ def fit_point(
     real, _ = draw_clips(point.world.held_out(), 0, 128)
 
     def evaluate(model, step):
-        device = next(model.parameters()).device
-        recon = reconstruct(model, real.to(device))[1].cpu()
+        recon = reconstruct_all(model, real)[1]
         return dict(psnr=psnr(recon, real).mean().item())
 
     trainer = Trainer(
@@ -364,10 +373,9 @@ def measure_tokenizer(
     n, data = point.world.measured, point.world.held_out()
     reference = judge_features(net, draw_clips(data, n, n)[0])
     real, labels = draw_clips(data, 0, n)
-    device = next(tok.parameters()).device
-    indices, recon = (x.cpu() for x in reconstruct(tok, real.to(device)))
+    indices, recon = reconstruct_all(tok, real)
     plain = draw_clips(data.untextured(), 0, n)[0]
-    change = change_by_position(tok, indices[:256].to(device))
+    change = change_by_position(tok, indices[:256].to(next(tok.parameters()).device))
     scores = dict(
         psnr=psnr(recon, real).mean().item(),
         psnr_plain=psnr(recon, plain).mean().item(),
@@ -719,10 +727,10 @@ REGIMES = dict(
 REGIMES['gpu-short'] = replace(
     REGIMES['gpu'],
     world=replace(REGIMES['gpu'].world, measured=2048),
-    base_steps=1000,
-    warm_steps=200,
-    branch_steps=500,
-    scratch_steps=750,
+    base_steps=600,
+    warm_steps=180,
+    branch_steps=300,
+    scratch_steps=450,
     generator_steps=USUAL_STEPS,
     batch=32,
     encoded=8000,

@@ -66,8 +66,9 @@ def recognised_share(
     labels: Tensor,  # (N,)
 ) -> float:
     "Share of clips whose class the judge names."
-    named = torch.cat([net(batch).argmax(1) for batch in clips.split(128)])
-    return named.eq(labels).float().mean().item()
+    device = next(net.parameters()).device
+    named = torch.cat([net(batch.to(device)).argmax(1).cpu() for batch in clips.split(128)])
+    return named.eq(labels.cpu()).float().mean().item()
 
 # %% ../nbs/24_story.ipynb #c24a0008
 def time_average(
