@@ -8,13 +8,13 @@ __all__ = ['filter_logits', 'sample_token', 'guided_logits', 'generate', 'hold_f
 # %% ../nbs/21_sampling.ipynb #imports0
 import math
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from .transformer import check_counts, check_reals, check_temperatures
-from .generator import ARTransformer
+from .generator import ARBlock, ARTransformer
 
 # %% ../nbs/21_sampling.ipynb #draw1
 def _pick(p, mark):
@@ -271,58 +271,118 @@ def _plain_turn(model, sampler, knobs):
     return lambda codes, mark: _choose(sampler(_embed(model, codes, knobs)), mark, knobs)
 
 # %% ../nbs/21_sampling.ipynb #turn4
-def _whole_turn(model, codes, mark, knobs, at, cache, seen):
-    return _choose(model.step(_embed(model, codes, knobs), at, cache, seen), mark, knobs)
+@cache
+def _compiled_block():
+    "`ARBlock.forward` as a program: one for each length that is read, and the same for all blocks."
+    config = torch._dynamo.config
+    config.recompile_limit = max(64, config.recompile_limit)  # eight lengths per batch size
+    return torch.compile(ARBlock.forward, dynamic=False)
 
 
-class _Compiled:
-    "What stays with a model from call to call: its compiled turn, and one cache."
+def _compiled_step(model, x, at, cache, seen):
+    "`ARTransformer.step` for one new input a clip, with compiled blocks."
+    if type(model).step is not ARTransformer.step:
+        return model.step(x, at, cache, seen)
+    run = _compiled_block()
+    mask = torch.arange(seen, device=at.device) <= at[:, None]  # (1, seen)
+    x = x + model.positions[:, at]
+    for block, kept in zip(model.blocks, cache):
+        x = run(block, x, kept, at, seen, mask)
+    return model.out(model.norm(x[:, -1]))
 
-    def __init__(self, model):
-        config = torch._dynamo.config
-        config.recompile_limit = max(64, config.recompile_limit)  # eight lengths per batch size
-        mode = 'reduce-overhead' if model.positions.is_cuda else 'default'
-        self.turn, self.kind = torch.compile(_whole_turn, mode=mode, dynamic=False), None
 
-    def cache_for(self, model, batch):
-        "The cache of the last call if it fits, emptied; else a new one."
-        p, device = model.positions, model.positions.device
-        autocast = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type)
-        if self.kind != (kind := (batch, device, p.dtype, autocast)):
-            self.kind, self.cache = kind, model.new_cache(batch)
-        for kept in sum(self.cache, ()):
-            kept.zero_()  # a call that went wrong may have left NaN
-            torch._dynamo.mark_static_address(kept)  # CUDA graphs write to it in place
-        return self.cache
+def _record(function, device):
+    "A CUDA graph that does what a function does, and the tensors that it fills."
+    caches = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)  # the copy of a weight in it would be gone later
+    try:
+        with torch.cuda.device(device):
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                for _ in range(2):  # what is compiled, and what libraries prepare, happens here
+                    function()
+            torch.cuda.current_stream().wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                made = function()
+    finally:
+        torch.set_autocast_cache_enabled(caches)
+    return graph, made
 
 # %% ../nbs/21_sampling.ipynb #turn5
-def _compiled(model):
-    "The `_Compiled` of a model, made when first asked for."
-    if not hasattr(model, '_compiled'):
+class _Turns:
+    "Turns with compiled blocks, for one batch size and kind of knobs, and the cache they write to."
+
+    def __init__(self, model, knobs, batch):
+        device = model.positions.device
+        self.model, self.knobs = model, knobs
+        self.cache = model.new_cache(batch if knobs.scale is None else 2 * batch)
+        self.codes = torch.zeros(batch, dtype=torch.long, device=device)
+        self.mark = torch.zeros(batch, dtype=torch.double, device=device)
+        self.at = torch.zeros(1, dtype=torch.long, device=device)
+        self.recorded = {}  # on a GPU: length that is read -> what `_record` gave
+
+    def begin(self, knobs):
+        "Take the values of other knobs of this kind, and empty the cache."
+        for old, new in zip(self.knobs, knobs):
+            if isinstance(old, Tensor):
+                old.copy_(new)
+        for kept in sum(self.cache, ()):
+            kept.zero_()  # a call that went wrong may have left NaN
+
+    def compute(self, seen):
+        "What `_choose` gives for the inputs that are kept here."
+        x = _embed(self.model, self.codes, self.knobs)
+        logits = _compiled_step(self.model, x, self.at, self.cache, seen)
+        return _choose(logits, self.mark, self.knobs)
+
+    def __call__(self, codes, mark, at, seen):
+        for kept, new in zip((self.codes, self.mark, self.at), (codes, mark, at)):
+            kept.copy_(new)
+        if not at.is_cuda:
+            return self.compute(seen)
+        if seen not in self.recorded:
+            self.recorded[seen] = _record(partial(self.compute, seen), at.device)
+        graph, made = self.recorded[seen]
+        graph.replay()
+        return [x.clone() for x in made]  # the next turn is played into the same memory
+
+# %% ../nbs/21_sampling.ipynb #turn6
+def _turns(model, knobs, batch):
+    "The `_Turns` that the last call left if they fit, else new ones."
+    p, kind = model.positions, model.positions.device.type
+    short = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind)
+    used = [name for name, value in zip(knobs._fields, knobs) if isinstance(value, Tensor)]
+    places = [weight.data_ptr() for weight in model.parameters()]  # a recorded program reads there
+    kind = batch, p.device, p.dtype, short, used, knobs.top_k, places
+    if getattr(model, '_compiled', (None,))[0] != kind:
         # not a part of the module, nor of its copies: it runs with the weights of this very model
-        object.__setattr__(model, '_compiled', _Compiled(model))
-    return model._compiled
+        object.__setattr__(model, '_compiled', None)  # frees its memory first
+        object.__setattr__(model, '_compiled', (kind, _Turns(model, knobs, batch)))
+    turns = model._compiled[1]
+    turns.begin(knobs)
+    return turns
 
 
 def _compiled_turn(model, sampler, knobs):
     "As `_plain_turn`, in one program."
-    turn, total = _compiled(model).turn, len(sampler.places)
+    turns, total = model._compiled[1], len(sampler.places)
     piece = -(-total // 8)
 
     def run(codes, mark):
         at, seen = sampler.advance(1)
-        seen = min(total, -(-seen // piece) * piece)  # rounded up to a piece
-        made = turn(model, codes, mark, knobs, at, sampler.cache, seen)
-        return [x.clone() for x in made]  # the next turn is played into the same memory
+        return turns(codes, mark, at, min(total, -(-seen // piece) * piece))  # whole pieces
 
     return run
 
 # %% ../nbs/21_sampling.ipynb #8f67ca09
-def _sampler(model, rows, cached, compiled, packed):
+def _sampler(model, knobs, batch, cached, compiled, packed):
+    rows = batch if knobs.scale is None else 2 * batch
     if not cached:
         return _FromStart(model)
     if compiled:
-        return _WithCache(model, _compiled(model).cache_for(model, rows))
+        return _WithCache(model, _turns(model, knobs, batch).cache)
     single = _PackedStep(model, rows) if packed and _can_pack(model, rows) else None
     return _WithCache(model, model.new_cache(rows), single)
 
@@ -350,7 +410,7 @@ def generate(
     top_p: float = 1.0,
     seed: int | None = None,  # same seed, same machine: same tokens
     cached: bool = True,  # False recomputes the whole sequence at every step: slow, for checks
-    compiled: bool = False,  # compile the step: minutes, once per model and batch size
+    compiled: bool = False,  # compile the blocks: once per size and batch; on a GPU, record turns
     packed: bool = True,  # lay weights out for few rows where that helps; False: nowhere
 ) -> Tensor:
     """Draw tokens (B, n) int64 one after the other.
@@ -358,6 +418,8 @@ def generate(
     Raises ValueError for arguments out of range, or when the model's logits are not finite."""
     _check_knobs(temperature, top_k, top_p)
     _check_guidance(model, guidance_scale)
+    if compiled and not cached:
+        raise ValueError('compiled=True needs the cache: cached=False is for checks')
     device, n = model.positions.device, model.config.n_tokens
     make = partial(torch.tensor, device=device) if compiled else float
     knobs = _Knobs.of(guidance_scale, temperature, top_k, top_p, make)
@@ -368,7 +430,7 @@ def generate(
         x = model.embed_cond(both)
         generator = None if seed is None else torch.Generator(device).manual_seed(seed)
         marks = _random_marks((n, len(cond)), device, generator)
-        sampler = _sampler(model, len(both), cached, compiled, packed)
+        sampler = _sampler(model, knobs, len(cond), cached, compiled, packed)
         turn = (_compiled_turn if compiled else _plain_turn)(model, sampler, knobs)
         return _draw_all(_choose(sampler(x), marks[0], knobs), turn, marks[1:])
 

@@ -204,50 +204,76 @@ def test_a_draw_takes_one_number_a_row():
 # ---- the compiled turn
 
 
+@pytest.fixture(autouse=True)
+def fresh_programs():
+    "What a test compiles stays in the test."
+    sampling._compiled_block.cache_clear()
+    yield
+    sampling._compiled_block.cache_clear()
+
+
 def test_a_compiled_turn(monkeypatch):
     "Same tokens, one cache for all calls, and a call that failed leaves nothing in it."
-    monkeypatch.setattr(torch, 'compile', lambda turn, **kw: lambda *inputs: turn(*inputs))
+    monkeypatch.setattr(torch, 'compile', lambda f, **kw: lambda *inputs: f(*inputs))
     model, cond = generator(n_tokens=37), torch.arange(3)
     calls = [dict(), dict(temperature=0), dict(guidance_scale=2.0, top_p=0.9, top_k=30)]
     for call in calls:
         want = generate(model, cond, seed=0, **call)
         assert generate(model, cond, seed=0, compiled=True, **call).equal(want)
     generate(model, cond, seed=0, compiled=True)
-    kept = model._compiled.cache
-    broken, right = torch.full_like(model.positions, float('nan')), model.positions.data
-    model.positions.data = broken
+    kept, right = model._compiled[1], model.positions.detach().clone()
+    model.positions.data.fill_(float('nan'))
     with pytest.raises(ValueError, match='finite'):
         generate(model, cond, seed=0, compiled=True)
-    model.positions.data = right
+    model.positions.data.copy_(right)
     want = generate(model, cond, seed=1)
     assert generate(model, cond, seed=1, compiled=True).equal(want)
-    assert model._compiled.cache is kept
+    assert model._compiled[1] is kept
+    model.positions.data = right  # a program that was recorded would read the old place
+    assert generate(model, cond, seed=1, compiled=True).equal(want)
+    assert model._compiled[1] is not kept
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert not hasattr(other, '_compiled')
         assert generate(other, cond, seed=1, compiled=True).equal(want)
 
 
 def test_a_compiled_turn_of_frames(monkeypatch):
-    monkeypatch.setattr(torch, 'compile', lambda turn, **kw: lambda *inputs: turn(*inputs))
+    monkeypatch.setattr(torch, 'compile', lambda f, **kw: lambda *inputs: f(*inputs))
     model = generator(n_tokens=12, classes=0)
     cond = condition(model, 2)
     want = generate(model, cond, seed=0, cached=False)
     assert generate(model, cond, seed=0, compiled=True).equal(want)
 
 
-def test_no_graph_is_recorded_again(monkeypatch):
-    "One for each of eight lengths; none more for another seed, knob, condition, or cache."
+def test_compiled_sampling_with_another_step(monkeypatch):
+    "A class with a `step` of its own is sampled with it."
+
+    class Louder(ARTransformer):
+        def step(self, *inputs):
+            return 2 * super().step(*inputs)
+
+    monkeypatch.setattr(torch, 'compile', lambda f, **kw: lambda *inputs: f(*inputs))
+    model, cond = generator(n_tokens=16), torch.arange(3)
+    model.__class__ = Louder
+    want = generate(model, cond, seed=0)
+    assert generate(model, cond, seed=0, compiled=True).equal(want)
+    with pytest.raises(ValueError, match='compiled=True needs the cache'):
+        generate(model, cond, cached=False, compiled=True)
+
+
+def test_nothing_is_compiled_again(monkeypatch):
+    "A program for each of eight lengths: all blocks, seeds, knobs and conditions share them."
     compiler, counter = torch.compile, torch._dynamo.testing.CompileCounter()
-    quick = lambda f, mode, **kw: compiler(f, backend=counter, **kw)  # noqa: E731
-    monkeypatch.setattr(torch, 'compile', quick)
-    model = generator(n_tokens=16, depth=1)
+    monkeypatch.setattr(torch, 'compile', lambda f, **kw: compiler(f, backend=counter, **kw))
+    torch._dynamo.reset()
+    model = generator(n_tokens=16, depth=3)
     call = dict(temperature=0.9, guidance_scale=2.0, top_p=0.9, compiled=True)
     seen = []
     for seed, change in enumerate((dict(), dict(guidance_scale=1.5), dict(temperature=1.1))):
         generate(model, torch.arange(3) + seed, seed=seed, **call | change)
         seen.append(counter.frame_count)
     assert seen == [8, 8, 8]
-    generate(model, torch.arange(2), seed=0, **call)  # another batch has graphs and a cache
+    generate(model, torch.arange(2), seed=0, **call)  # another batch has programs and a cache
     assert counter.frame_count == 16
     want = generate(model, torch.arange(3), seed=0, **call | dict(compiled=False))
     assert generate(model, torch.arange(3), seed=0, **call).equal(want)
@@ -259,7 +285,7 @@ def test_fast_evaluation_samples_compiled_and_in_bf16(monkeypatch, tmp_path):
     from larp_edu import evaluation
     from larp_edu.judge import toy_detector
 
-    monkeypatch.setattr(torch, 'compile', lambda turn, **kw: lambda *inputs: turn(*inputs))
+    monkeypatch.setattr(torch, 'compile', lambda f, **kw: lambda *inputs: f(*inputs))
     seen, draw = [], evaluation.generate
 
     def watched(model, *args, **kw):
