@@ -37,6 +37,7 @@ class Size(NamedTuple):
     clips: int
     generator: ARConfig
     sequences: int
+    trained: int  # sequences in a training step of the generator
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,10 @@ _small = replace(
 )
 _large = tokenizer_presets['larp_l_long']
 SIZES = {  # of the jobs
-    'small': Size(_small, 32, replace(generator_presets['larp_ar_s'], n_tokens=256), 8),
-    'L': Size(_large, 1, generator_presets['larp_ar_s'], 8),
-    'L on a GPU': Size(_large, 32, generator_presets['larp_ar_lp'], 64),
-    'toy': Size(tokenizer_presets['toy'], 4, generator_presets['toy'], 4),  # to try a command
+    'small': Size(_small, 32, replace(generator_presets['larp_ar_s'], n_tokens=256), 8, 8),
+    'L': Size(_large, 1, generator_presets['larp_ar_s'], 8, 8),
+    'L on a GPU': Size(_large, 24, generator_presets['larp_ar_lp'], 64, 16),
+    'toy': Size(tokenizer_presets['toy'], 4, generator_presets['toy'], 4, 4),  # to try a command
 }
 
 # %% ../nbs/48_benchmark.ipynb #f1b7c807
@@ -167,6 +168,7 @@ def generator_step_job(size: Size, settings: JobSettings) -> Job:
     "Forward and backward of a training step of the generator."
     c = size.generator
     model = _generator(size).to(settings.device).train()
+    size = size._replace(sequences=size.trained)
     tokens = torch.randint(c.codes, (size.sequences, c.n_tokens), device=settings.device)
     classes = _classes(size, settings)
     if settings.compiled:
@@ -286,26 +288,27 @@ def _seconds(run: Callable[[], Any], device: str) -> tuple[float, float]:
 
 
 def _count_flops(job: str, size: str, settings: JobSettings) -> int:
-    "Operations of one run, counted as it goes."
+    "Operations of one sample, counted as it goes: uncompiled, many might not fit into memory."
+    one = SIZES[size]._replace(clips=1, sequences=1, trained=1)
     # not on a compiled job: what runs first under the counter is never compiled, then or later
-    run = make_job(job, size, replace(settings, compiled=False)).run
+    run, samples, _ = JOBS[job](one, replace(settings, compiled=False))
     with FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
         run()
-    return counter.get_total_flops()
+    return counter.get_total_flops() // samples
 
 
 def time_job(
     job: str,
     size: str,
-    repeats: int = 5,  # runs, after one to count operations in
+    repeats: int = 5,  # runs; on a GPU, and of a compiled job, after one that is not counted
     settings: JobSettings = JobSettings(),
     peak: float | None = None,  # operations a second that this machine can do
     bandwidth: float | None = None,  # bytes a second that its memory can deliver
 ) -> dict:
     "One row of the table of speeds, medians over the runs."
-    flops = _count_flops(job, size, settings)
     run, samples, size_of = make_job(job, size, settings)
-    if settings.compiled:
+    flops = samples * _count_flops(job, size, settings)
+    if settings.compiled or torch.device(settings.device).type == 'cuda':
         run()
     times = [_seconds(run, settings.device) for _ in range(repeats)]
     seconds, cpu_seconds = (statistics.median(column) for column in zip(*times))

@@ -14,6 +14,7 @@ listed with the reason under `not_run`. The file is written again after each of 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -131,6 +132,12 @@ def tasks(device: str, tiny: bool) -> Iterator[Task]:
         yield Task(name, [__file__, '--check', name, '--out'], limit)
 
 
+def error_line(lines: list[str]) -> str:
+    "The last line that names an error, which others may follow, cut to 300 characters; '' if none."
+    named = [line for line in lines if re.match(r'[\w.]*(Error|Exception|Interrupt)\b', line)]
+    return (named or lines or [''])[-1][:300]
+
+
 def run_task(task: Task, seconds: float, device: str) -> tuple[dict, str]:
     "(what it wrote, '') or ({}, the reason why it wrote nothing)."
     env = dict(os.environ, PYTHONPATH=str(ROOT))
@@ -146,7 +153,7 @@ def run_task(task: Task, seconds: float, device: str) -> tuple[dict, str]:
                 return {}, f'not done after {seconds:.0f} s'
         if status.returncode:
             lines = said.read_text(errors='replace').strip().splitlines()
-            return {}, lines[-1] if lines else f'status {status.returncode}'
+            return {}, error_line(lines) or f'status {status.returncode}'
         return json.loads(out.read_text()), ''
 
 
