@@ -290,7 +290,7 @@ def _compiled_step(model, x, at, cache, seen):
         x = run(block, x, kept, at, seen, mask)
     return model.out(model.norm(x[:, -1]))
 
-
+# %% ../nbs/21_sampling.ipynb #turn4b
 def _record(function, device):
     "A CUDA graph that does what a function does, and the tensors that it fills."
     caches = torch.is_autocast_cache_enabled()
