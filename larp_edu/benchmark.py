@@ -82,7 +82,7 @@ _large = tokenizer_presets['larp_l_long']
 SIZES = {  # of the jobs
     'small': Size(_small, 32, replace(generator_presets['larp_ar_s'], n_tokens=256), 8, 8),
     'L': Size(_large, 1, generator_presets['larp_ar_s'], 8, 8),
-    'L on a GPU': Size(_large, 24, generator_presets['larp_ar_lp'], 64, 16),
+    'L on a GPU': Size(_large, 32, generator_presets['larp_ar_lp'], 64, 16),
     'toy': Size(tokenizer_presets['toy'], 4, generator_presets['toy'], 4, 4),  # to try a command
 }
 
