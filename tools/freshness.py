@@ -329,8 +329,9 @@ def is_word(name, text):
 def files_named(root, text):
     "(name, checksum) of assets, results and pictures whose stem is a word of `text`, and of WHOLE."
     for folder in WHOLE:
-        for path in sorted((root / folder).iterdir()) if f'../{folder}' in text else ():
-            yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((root / folder).rglob('*.*')) if f'../{folder}' in text else ():
+            name = path.relative_to(root / folder).as_posix()
+            yield name, hashlib.sha256(path.read_bytes()).hexdigest()
     for pattern in FILES:
         for path in sorted(root.glob(pattern)):
             if path.is_file() and is_word(path.stem, text):
