@@ -263,9 +263,10 @@ def running_buffers(module: nn.Module) -> list[str]:
 class Critic(nn.Module):
     """A discriminator as the tokenizer's opponent: it judges, and learns in every fifth step.
 
-    Its loss is `critic_loss` plus `lecam` x `LeCam`, its optimiser Adam (LARP appendix). Gradients
-    and means are those of all processes together; under fp16 autocast its loss is scaled. Raises
-    ValueError for a number that cannot work."""
+    Its loss is `critic_loss` plus `lecam` x `LeCam`, its optimiser Adam (LARP appendix). What is
+    frozen in the network stays so. Gradients and means are those of all processes together; under
+    fp16 autocast its loss is scaled. Raises ValueError for a number that cannot work, and for a
+    network that is all frozen."""
 
     def __init__(
         self,
@@ -289,7 +290,10 @@ class Critic(nn.Module):
         self.every = every
         self.lecam_weight = lecam
         self.step = 0
-        self.optimizer = torch.optim.Adam(net.parameters(), lr, betas)
+        trained = [p for p in net.parameters() if p.requires_grad]
+        if not trained:
+            raise ValueError('all weights of the critic are frozen, expected some that can learn')
+        self.optimizer = torch.optim.Adam(trained, lr, betas)
 
     def begin_step(self, step: int, rate: float) -> None:
         "Be told where in the run it is; it learns at `rate` times its learning rate."
@@ -307,17 +311,24 @@ class Critic(nn.Module):
         return dict(lr=self.lr, betas=betas, every=self.every, lecam=self.lecam_weight)
 
     @property
+    def trained(self) -> list[nn.Parameter]:
+        "The weights of its network that learn: all that were not frozen when it was made."
+        return [p for group in self.optimizer.param_groups for p in group['params']]
+
+    @property
     def due(self) -> bool:
         "Whether this is a step in which it is trained."
         return (self.step + 1) % self.every == 0
 
     def forward(self, fake: Tensor) -> Tensor:
         "Logits (B,) of clips (B, 3, T, H, W); no gradient reaches its own weights."
-        self.net.requires_grad_(False)
+        for p in self.trained:
+            p.requires_grad_(False)
         try:
             return self.net(fake).float()
         finally:
-            self.net.requires_grad_(True)
+            for p in self.trained:
+                p.requires_grad_(True)
 
     def update(
         self,
@@ -346,7 +357,7 @@ class Critic(nn.Module):
         scale = fp16_scale(loss.device.type)
         self.optimizer.zero_grad()
         (loss * scale).backward()
-        grads = [p.grad for p in self.net.parameters()]
+        grads = [p.grad for p in self.trained if p.grad is not None]
         if scale != 1:
             torch._foreach_div_(grads, scale)
         average_over_processes(grads)
