@@ -64,6 +64,17 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         raise OSError(f'could not write {path}: {e.strerror or e}') from e
 
 # %% ../nbs/03_files.ipynb #59ddb48d
+def _apart(tensors):
+    "Tensors on the CPU, none of which shares its memory: tied weights are written twice."
+    found, places = {}, set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().contiguous().cpu()
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    return found
+
+
 def save_tensors(
     path: str | Path,
     tensors: dict[str, Tensor],
@@ -78,8 +89,7 @@ def save_tensors(
         with _temporary_name(path) as part:
             part.touch()
             mode = part.stat().st_mode
-            plain = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
-            save_file(plain, part, metadata={'json': json.dumps(meta)})
+            save_file(_apart(tensors), part, metadata={'json': json.dumps(meta)})
             part.chmod(mode)  # safetensors makes it readable by its owner only
     except (OSError, SafetensorError) as e:
         raise OSError(f'could not write {path}: {e}') from e

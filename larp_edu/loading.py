@@ -90,7 +90,7 @@ class Windows(ClipDataset):
 
     def read(self, i: int, start: int, n: int) -> Tensor:
         "`n` frames from `start` on of film `i`, (3, n, size, size) in [0, 1]; the end is held."
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} needs a method `read`')
 
     def start_range(self, i: int) -> tuple[int, int]:
         "First and last frame at which a window of film `i` may start."

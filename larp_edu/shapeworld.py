@@ -301,11 +301,11 @@ class ClipDataset(Dataset):
 
     def labels(self) -> Tensor:
         "The class of every item, (len,) int64, without drawing or decoding any."
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} needs a method `labels`')
 
     def clip_name(self, index: int) -> str:
         "The name of the film (or clip of a world) that item `index` is cut out of."
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} needs a method `clip_name`')
 
     def describe(self) -> str:
         "Kind, split, number, and a checksum of names, contents and windows: for result headers."
@@ -349,11 +349,11 @@ class ClipDataset(Dataset):
 
     def _item(self, index, draw):
         "Item `index` before it is mirrored: (clip, class)."
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} needs a method `_item`')
 
     def _contents(self):
         "What `describe` takes the checksum of: a list that json can write."
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} needs a method `_contents`')
 
     def _mirrored(self, draw):
         "Whether the draws (an int or an array) show the mirror image."

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAY_CHANGE', 'TrainConfig', 'update_average', 'start_processes', 'shard_blocks', 'use_fused', 'Trainer', 'name_again',
-           'check_agreement', 'load_part']
+           'check_agreement', 'load_part', 'sigterm_waits']
 
 # %% ../nbs/19_trainer.ipynb #imports0
 import copy
@@ -12,10 +12,13 @@ import json
 import math
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -456,8 +459,24 @@ def cost(
 # %% ../nbs/19_trainer.ipynb #4d56c95f
 @patch
 def setup(self: Trainer) -> dict:
-    "What a resumed run must agree on, beside its config and the model's: JSON-able."
-    return dict(processes=self.acc.num_processes, **self.about, **self.objective.describe())
+    """What a resumed run must agree on, beside its config and the model's.
+
+    Raises ValueError for a name given twice, or a value that JSON cannot hold."""
+    parts = dict(processes=self.acc.num_processes), self.about, self.objective.describe()
+    whole = {}
+    for name, value in (item for part in parts for item in part.items()):
+        if name in whole:
+            raise ValueError(
+                f'{self.name}: `about` has {name!r}, which the loss or the trainer has'
+            )
+        whole[name] = value
+        try:
+            json.dumps(value)
+        except TypeError as e:
+            raise ValueError(
+                f'{self.name}: {name} is {value!r}, expected what JSON can hold'
+            ) from e
+    return whole
 
 
 @patch
@@ -696,6 +715,22 @@ def keep_best(self: Trainer, row: dict) -> None:
         self.best = score
         self.export(self.folder / 'best.safetensors', step=self.step, **{name: row[name]})
 
+# %% ../nbs/19_trainer.ipynb #term0001
+@contextmanager
+def sigterm_waits(
+    wanted: bool = True,  # False: leave the signal as it is
+) -> Iterator[Callable[[], bool]]:  # whether it has arrived
+    "Note SIGTERM, which a scheduler sends before it kills a job, instead of ending at once."
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # only the main thread may say what a signal does
+        return
+    arrived = threading.Event()
+    old = signal.signal(signal.SIGTERM, lambda *_: arrived.set())
+    try:
+        yield arrived.is_set
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if old is None else old)
+
 # %% ../nbs/19_trainer.ipynb #3d6572e7
 @patch
 def due(
@@ -704,6 +739,22 @@ def due(
 ) -> bool:
     "Whether what is done every so many steps is done now; in the last step everything is."
     return self.step % every == 0 or self.step == self.config.steps
+
+
+@patch
+def look(self: Trainer) -> dict[str, float]:
+    "What `evaluate` says of the model to keep. Raises ValueError for what is no number."
+    self.raw.eval()
+    with torch.no_grad():
+        found = self.evaluate(self.result, self.step)
+    self.model.train()
+    for name, value in found.items():
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError) as e:
+            kind = type(value).__name__
+            raise ValueError(f'evaluate gave {name} as a {kind}, expected a number') from e
+    return found
 
 
 @patch
@@ -716,11 +767,8 @@ def end_row(self: Trainer, row: dict) -> None:
     row = self.measure_row(row)
     self.give_up_if_stuck()
     if test:
-        self.raw.eval()
-        with torch.no_grad():
-            row |= self.evaluate(self.result, self.step)
+        row |= self.look()
         self.keep_best(row)
-        self.model.train()
     self.log(row)
     if save:
         self.save()
@@ -732,7 +780,9 @@ def run_steps(
     self: Trainer,
     quiet: bool,  # no progress bar
 ) -> None:
-    "Take steps until the last one. Raises ValueError when the batches run out before."
+    """Take steps until the last one, or until SIGTERM arrives: then save, and end the process.
+
+    Raises ValueError when the batches run out before."""
     steps = self.config.steps
     self.model.train()
     self.began = time.perf_counter() - (self.history[-1]['seconds'] if self.history else 0)
@@ -745,13 +795,17 @@ def run_steps(
         mininterval=1,
         file=sys.stdout,
     )
-    with bar:
+    with bar, sigterm_waits(self.folder is not None and self.acc.num_processes == 1) as told:
         for batch in self.batches(self.step):
             row = self.train_step(batch)
             bar.update()
             self.end_row(row)
             if self.step == steps:
                 return
+            if told():
+                self.save()
+                print(f'{self.name}: SIGTERM, saved after step {self.step}', file=sys.stderr)
+                raise SystemExit(128 + signal.SIGTERM)
     raise ValueError(f'{self.name}: the batches ran out at step {self.step} of {steps}')
 
 # %% ../nbs/19_trainer.ipynb #2f5a2858
@@ -794,6 +848,7 @@ def fit(
     another run is in `folder`, or when the run found there cannot be continued with this config."""
     if self.folder is None:
         return self.run_rest(quiet)
+    self.setup()  # what could not be saved is told before the first step
     with only_run(self.folder):
         if (self.folder / 'checkpoint.safetensors').exists():
             self.resume()

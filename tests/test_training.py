@@ -25,11 +25,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 from larp_edu import files, trainer
 from larp_edu.distributed import only_run
-from larp_edu.files import load_tensors
+from larp_edu.files import load_tensors, save_tensors
 from larp_edu.loading import StepSampler, in_order, make_loader
 from larp_edu.losses import Discriminator
 from larp_edu.objective import Critic, LossWeights, Objective, TokenizerLoss, put_back
-from larp_edu.optim import Muon, fit, make_optimizers
+from larp_edu.optim import Muon, fit, make_optimizers, step_if
 from larp_edu.recipes import tokenizer_recipes
 from larp_edu.shapeworld import ShapeWorld
 from larp_edu.tokenizer import LARPTokenizer, tokenizer_presets
@@ -88,6 +88,76 @@ def test_a_killed_run_ends_as_one_left_alone():
     assert t['weights_and_optimisers_equal'], t
     assert t['logged_losses_equal'], t
     assert t['left_over'] == 0 and t['lost_at_most'] <= 2, t
+
+
+TOLD = """
+import os, signal, sys
+import torch
+from torch import nn
+from larp_edu.trainer import TrainConfig, Trainer
+
+def batches(start):
+    for k in range(start, 40):
+        if k == 13 and sys.argv[2] == 'told':
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield torch.randn(8, 4, generator=torch.Generator().manual_seed(k)),
+
+torch.manual_seed(0)
+net = nn.Linear(4, 1)
+loss = lambda model, batch, progress: (model(batch[0]).square().mean(), {})
+Trainer(net, loss, batches, TrainConfig(20, 8, warmup=0, save_every=50), sys.argv[1]).fit(True)
+print(net.weight.tolist())
+"""
+
+
+def test_a_run_that_is_told_to_stop_saves_first(tmp_path):
+    "Nothing had been saved at step 14: a checkpoint was due at step 50."
+
+    def run(folder, how):
+        command = [sys.executable, '-c', TOLD, str(tmp_path / folder), how]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    told = run('told', 'told')
+    assert told.returncode == 143 and 'SIGTERM, saved after step 14' in told.stderr, told
+    assert load_tensors(tmp_path / 'told/checkpoint.safetensors')[1]['step'] == 14
+    again, whole = run('told', 'on'), run('whole', 'on')
+    assert again.returncode == whole.returncode == 0 and again.stdout == whole.stdout
+
+
+@pytest.mark.parametrize(
+    'about, says',
+    [
+        (dict(data=torch.float32), 'data is torch.float32, expected what JSON can hold'),
+        (dict(processes=3), "`about` has 'processes', which the loss or the trainer has"),
+    ],
+)
+def test_what_cannot_be_saved_is_told_before_the_first_step(about, says, tmp_path):
+    trainer = line_trainer(tmp_path)
+    trainer.about = about
+    with pytest.raises(ValueError, match=says):
+        trainer.fit(True)
+    assert trainer.step == 0
+
+
+def test_an_evaluation_gives_numbers(tmp_path):
+    trainer = line_trainer(tmp_path)
+    trainer.evaluate_every = 2
+    trainer.evaluate = lambda model, step: dict(score=torch.tensor(0.5), n=3)
+    assert trainer.fit(True)[-1]['score'] == 0.5
+    trainer = line_trainer()
+    trainer.evaluate_every = 2
+    trainer.evaluate = lambda model, step: dict(score='good')
+    with pytest.raises(ValueError, match='evaluate gave score as a str, expected a number'):
+        trainer.fit(True)
+
+
+def test_tied_weights_are_saved(tmp_path):
+    "A language model often has one table for its inputs and its outputs."
+    net = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    net[1].weight = net[0].weight
+    save_tensors(tmp_path / 'tied.safetensors', net.state_dict(), {})
+    tensors, _ = load_tensors(tmp_path / 'tied.safetensors')
+    assert tensors['0.weight'].equal(net[0].weight) and tensors['1.weight'].equal(net[0].weight)
 
 
 # Steps 4 and 9 train the critic. In step 9 one clip of the second process holds a number that is
@@ -251,6 +321,16 @@ def test_a_gpu_decides_as_a_cpu_does():
         assert int(now['count']) == (0 if value else 3)
 
 
+def test_an_optimiser_that_is_not_fused_steps_on_a_gpu():
+    "The trainer tries the loss before it makes the critic's Adam fused: AdamW refused `found_inf`."
+    for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD):
+        for ok in (True, False):
+            p = nn.Parameter(torch.ones(3))
+            p.grad = torch.ones(3)
+            step_if(kind([p], lr=0.1), torch.tensor(ok).as_subclass(OnGpu))
+            assert p.equal(torch.ones(3)) != ok
+
+
 # ---- small runs in this process
 
 NAN, INF = math.nan, math.inf
@@ -356,6 +436,24 @@ def spoil(trainer, when):
             yield clips, label
 
     trainer.batches = spoilt
+
+
+def test_what_is_frozen_in_a_critic_stays_so():
+    net = Discriminator(TINY.clip_size, TINY.patch, dim=32, depth=1, heads=2)
+    net.embed.requires_grad_(False)
+    frozen = net.embed.proj.weight.clone()
+    critic = Critic(net, 1e-2, every=1)
+    clips = torch.rand(2, 3, *TINY.clip_size)
+    before = net.out.weight.clone()
+    for k in range(3):
+        critic.begin_step(k, 1.0)
+        critic.update(clips, clips.flip(0))
+        critic(clips)
+    assert not any(p.requires_grad for p in net.embed.parameters())
+    assert all(p.requires_grad for p in net.out.parameters())
+    assert net.embed.proj.weight.equal(frozen) and not net.out.weight.equal(before)
+    with pytest.raises(ValueError, match='all weights of the critic are frozen'):
+        Critic(net.requires_grad_(False))
 
 
 def test_a_critic_survives_a_broken_batch_and_counts_it():
