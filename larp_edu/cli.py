@@ -49,6 +49,7 @@ class TrainTokenizer:
     workers: int = 0  # processes that read ahead, for each training process
     dry_run: bool = False  # print what it would cost, and stop
     tensorboard: bool = False  # write for TensorBoard, too
+    start: str = ''  # a model whose weights it begins with: a file, a released folder, or a hub id
     preset: tyro.conf.Suppress[str] = ''
 
     def run(self) -> None:
@@ -64,6 +65,7 @@ class TrainTokenizer:
             dry_run=self.dry_run,
             tensorboard=self.tensorboard,
             name=self.preset,
+            start=self.start or None,
         )
         if self.dry_run:
             print_once(result)
@@ -82,6 +84,7 @@ class TrainGenerator:
     workers: int = 0  # threads that read films, then processes that read tokens ahead
     dry_run: bool = False  # print what it would cost, and stop
     tensorboard: bool = False  # write for TensorBoard, too
+    start: str = ''  # a model whose weights it begins with: a file, a released folder, or a hub id
     preset: tyro.conf.Suppress[str] = ''
 
     def run(self) -> None:
@@ -99,6 +102,7 @@ class TrainGenerator:
             dry_run=self.dry_run,
             tensorboard=self.tensorboard,
             name=self.preset,
+            start=self.start or None,
         )
         if self.dry_run:
             print_once(result)

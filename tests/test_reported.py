@@ -23,7 +23,8 @@ from larp_edu.metrics import FeatureStats, kernel_distance
 from larp_edu.pretrained import load_generator, load_tokenizer, save_released
 from larp_edu.recipes import GeneratorRecipe, TokenizerRecipe, generator_recipes, tokenizer_recipes
 from larp_edu.shapeworld import ShapeWorld
-from larp_edu.train import RandomTokens, generator_check, make_generator_trainer, train_generator
+from larp_edu.train import RandomTokens, generator_check, make_generator_trainer
+from larp_edu.train import train_generator, train_tokenizer
 from larp_edu.video import write_video
 
 
@@ -348,3 +349,33 @@ def test_a_recipe_file_trains(tmp_path):
         parse(words)
     with pytest.raises(SystemExit, match='error: .*nothing'):
         parse(['train', 'generator', '--recipe', str(tmp_path / 'nothing')])
+
+
+# ---- beginning with other weights
+
+
+def test_a_run_begins_with_the_weights_of_another(run, tmp_path):
+    "The card names them, a run that goes on must name them again, and they have to fit."
+    file = run[0] / 'generator.safetensors'
+    first = load_generator(file)
+    recipe = short(replace(generator_recipes['mini_frames'], clips=40))
+    recipe = replace(recipe, train=replace(recipe.train, lr=1e-9, muon_lr=0.0))
+    out = tmp_path / 'again'
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # fewer clips than a batch has
+        train = lambda **kw: train_generator(recipe, 'tokenizer', 'shapeworld', out, **kw)  # noqa: E731
+        train(start=file)
+        again = load_generator(out / 'generator.safetensors')
+        assert again.card['start'] == fingerprint(first)
+        pairs = zip(first.parameters(), again.parameters())
+        assert max((a - b).abs().max() for a, b in pairs) < 1e-6
+        with pytest.raises(ValueError, match='trained with start, of which nothing is said now'):
+            train()
+
+
+def test_weights_to_begin_with_have_to_fit(tmp_path):
+    recipe = tokenizer_recipes['mini']
+    with pytest.raises(ValueError, match='LARPTokenizer [0-9a-f]{8}'):
+        train_tokenizer(recipe, 'shapeworld', tmp_path / 'x', start='tokenizer')
+    with pytest.raises(OSError):
+        train_tokenizer(recipe, 'no such data', tmp_path / 'x', start=tmp_path / 'none')
