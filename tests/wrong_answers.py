@@ -1507,4 +1507,47 @@ def parents_first(points):
             ),
         ],
     },
+    '35_scalar': {
+        '1. As many codes as LARP': [
+            ('my_numbers = 5', 'are 3,125 codes'),
+            ('my_numbers = 13', 'with 2 levels it would be that many'),
+            ('my_numbers = 8192 / 5', 'they do not add them'),
+            ('my_numbers = math.log(8192) / math.log(5)', 'take the next whole one'),
+        ],
+        '2. Neighbours': [
+            (
+                'neighbours = lambda i, levels, n: [k for k in (i - 1, i + 1) if 0 <= k < 256]',
+                'is missing',
+            ),
+            (
+                """
+def neighbours(index, levels, numbers):
+    steps = [levels**k for k in range(numbers)]
+    return sorted(index + s for d in steps for s in (d, -d) if 0 <= index + s < 256)
+""",
+                'no neighbours',
+            ),
+            (
+                """
+def neighbours(index, levels, numbers):
+    found = set()
+    for k in range(numbers):
+        digit = index // levels**k % levels
+        for other in ((digit - 1) % levels, (digit + 1) % levels):
+            found.add(index + (other - digit) * levels**k)
+    return sorted(found)
+""",
+                'jumps from one end to the other',
+            ),
+            (
+                """
+def neighbours(index, levels, numbers):
+    rows = [[k // levels**j % levels for j in range(numbers)] for k in range(256)]
+    return [k for k in range(256) if sum(abs(a - b) for a, b in zip(rows[k], rows[index])) <= 1]
+""",
+                'is among its own neighbours',
+            ),
+            ('neighbours = lambda i, levels, n: torch.tensor([i])', 'you return a Tensor'),
+        ],
+    },
 }
