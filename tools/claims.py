@@ -6,9 +6,9 @@
     python tools/claims.py run              run it; go on wherever it was stopped
     python tools/claims.py verdict          what the rows say, into results/claims/verdict.json
 
-Options: --regime toy|gpu, --seeds 5, --only 1 2 ... (questions), --arms w0 w0.06 ... (tokenizers
-of these names and their generators), --jobs 2, --minutes M (begin no point after that), --threads 1
-(of each point), --keep (rows that older code made are good enough).
+Options: --regime toy|gpu|gpu-short, --seeds 5, --only 1 2 ... (questions), --arms w0 w0.06 ...
+(tokenizers of these names and their generators), --jobs 2, --minutes M (begin no point after that),
+--threads 1 (of each point), --keep (rows that older code made are good enough).
 
 Each point has a process of its own. Weights and checkpoints lie in runs/claims, a row of numbers
 for each point in results/claims. A row is made again when its config, the code that its training
@@ -99,7 +99,7 @@ class Place:
 def judge_name(path: Path) -> str:
     "Fingerprint of the judge's weights."
     if not path.exists():
-        sys.exit(f'no judge at {path}: python tools/claims.py judge')
+        sys.exit(f'no judge at {path}: python tools/claims.py judge, with the same --regime')
     return fingerprint(ShapeNet.load(path))
 
 
