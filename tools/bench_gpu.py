@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-CHECK_LIMIT = 60  # seconds
+CHECK_LIMIT = 120  # seconds
 TINY_LIMIT = 600  # for a busy machine
 
 
