@@ -11,6 +11,7 @@ __all__ = ['UCF_NAME', 'SYSTEM_FOLDERS', 'PART_NAMES', 'printable', 'bare_name',
 # %% ../nbs/05_loading.ipynb #imports0
 import os
 import re
+import signal
 import unicodedata
 import warnings
 import zlib
@@ -624,6 +625,11 @@ class _Indices(StepSampler):
             yield [index for index, _ in keys]
 
 # %% ../nbs/05_loading.ipynb #2a21237f
+def _outlive_sigterm(worker):
+    "Let a reader end with its training, which saves first when a job is told to stop."
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def make_loader(
     dataset: Dataset,  # of keys (index, draw); a `TensorDataset`, which draws nothing, of indices
     batch: int,  # items in a batch
@@ -640,7 +646,13 @@ def make_loader(
     Raises ValueError for a number that cannot work."""
     sampler = _Indices if isinstance(dataset, TensorDataset) else StepSampler
     keys = sampler(len(dataset), batch, seed, start, share)
-    return DataLoader(dataset, batch_sampler=keys, num_workers=workers, pin_memory=pin)
+    return DataLoader(
+        dataset,
+        batch_sampler=keys,
+        num_workers=workers,
+        pin_memory=pin,
+        worker_init_fn=_outlive_sigterm,
+    )
 
 # %% ../nbs/05_loading.ipynb #68d08c56
 def in_order(

@@ -261,6 +261,19 @@ def test_compiled_sampling_with_another_step(monkeypatch):
         generate(model, cond, cached=False, compiled=True)
 
 
+def test_compiled_sampling_after_a_failure_and_in_inference_mode(monkeypatch):
+    "A cache that found no room left the model without turns for good."
+    monkeypatch.setattr(torch, 'compile', lambda f, **kw: lambda *inputs: f(*inputs))
+    model, cond = generator(n_tokens=16), torch.arange(3)
+    want = generate(model, cond, seed=0)
+    with monkeypatch.context() as full, pytest.raises(MemoryError):
+        full.setattr(model, 'new_cache', lambda rows: (_ for _ in ()).throw(MemoryError()))
+        generate(model, cond, seed=0, compiled=True)
+    with torch.inference_mode():
+        assert generate(model, cond, seed=0, compiled=True).equal(want)
+    assert generate(model, cond, seed=0, compiled=True).equal(want)
+
+
 def test_nothing_is_compiled_again(monkeypatch):
     "A program for each of eight lengths: all blocks, seeds, knobs and conditions share them."
     compiler, counter = torch.compile, torch._dynamo.testing.CompileCounter()

@@ -10,8 +10,10 @@ import errno
 import importlib.util
 import json
 import math
+import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -122,6 +124,16 @@ def test_a_run_that_is_told_to_stop_saves_first(tmp_path):
     assert load_tensors(tmp_path / 'told/checkpoint.safetensors')[1]['step'] == 14
     again, whole = run('told', 'on'), run('whole', 'on')
     assert again.returncode == whole.returncode == 0 and again.stdout == whole.stdout
+
+
+def test_a_reader_leaves_sigterm_to_its_training():
+    "A scheduler sends it to all processes of a job; a reader that dies ends the training."
+    data = TensorDataset(torch.arange(8.0))
+    batches = iter(make_loader(data, 2, workers=1))
+    next(batches)
+    for reader in multiprocessing.active_children():
+        os.kill(reader.pid, signal.SIGTERM)
+    assert all(len(batch[0]) == 2 for _, batch in zip(range(8), batches))
 
 
 @pytest.mark.parametrize(
