@@ -208,11 +208,14 @@ def make_tokenizer_trainer(
 ) -> Trainer:
     """The trainer of a tokenizer: model, loss, batches and checks of a recipe, from its seed.
 
-    Raises ValueError for weights to begin with that do not fit the recipe's model."""
+    A run that begins with other weights has no warm-up without quantiser. Raises ValueError for
+    weights that do not fit the recipe's model."""
     seed = recipe.train.seed
     torch.manual_seed(seed)
     model = LARPTokenizer(recipe.model)
     about = (about or {}) | begin_with(model, start)
+    if start is not None:  # its quantiser is in use already
+        recipe = replace(recipe, weights=replace(recipe.weights, warm=0.0))
     loss = make_tokenizer_loss(recipe)
     scaled = recipe.train.scaled
     if recipe.prior_lr != 1:
