@@ -67,7 +67,7 @@ class ScalarQuantizer(nn.Module):
 
 # %% ../nbs/35_scalar.ipynb #scal3508
 class ScalarTokenizer(LARPTokenizer):
-    """A LARP tokenizer with a `ScalarQuantizer`, for whole clips.
+    """A LARP tokenizer with a `ScalarQuantizer`.
 
     `codes` of its config is levels ** (code_dim - 1). Raises ValueError for other numbers."""
 
@@ -91,7 +91,9 @@ class ScalarTokenizer(LARPTokenizer):
 
 # %% ../nbs/35_scalar.ipynb #scal3515
 class SpreadQuantizer(ScalarQuantizer):
-    "A `ScalarQuantizer` that standardises every number of every token over clips first."
+    """A `ScalarQuantizer` that standardises every number of every token over clips first.
+
+    In training a batch needs at least two clips."""
 
     def __init__(
         self,
@@ -109,7 +111,7 @@ class SpreadQuantizer(ScalarQuantizer):
 
 
 class SpreadTokenizer(ScalarTokenizer):
-    "A `ScalarTokenizer` with a `SpreadQuantizer`."
+    "A `ScalarTokenizer` with a `SpreadQuantizer`, for whole clips: rows of `n_tokens` tokens."
 
     def make_quantizer(self, levels: int) -> ScalarQuantizer:
         "Here, numbers are standardised before they are rounded."

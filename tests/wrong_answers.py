@@ -1548,6 +1548,16 @@ def neighbours(index, levels, numbers):
                 'is among its own neighbours',
             ),
             ('neighbours = lambda i, levels, n: torch.tensor([i])', 'you return a Tensor'),
+            (
+                """
+def neighbours(index, levels, numbers):
+    steps = [4**k for k in range(4)]
+    digits = [index // s % 4 for s in steps]
+    up = [index + s for s, d in zip(steps, digits) if d < 3]
+    return sorted(up + [index - s for s, d in zip(steps, digits) if d > 0])
+""",
+                'two numbers of 3 levels',
+            ),
         ],
     },
 }
