@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['QUESTIONS', 'T975', 'LEAST_SEEDS', 'USUAL_CLIPS', 'USUAL_STEPS', 'MEASURES', 'WITH', 'WITHOUT', 'WHOLE', 'WEIGHTS',
-           'CHEAP', 'PAPER_COUNTS', 'CLAIMS', 'ANSWERS', 'ARM_WORDS', 'ARM_SCORES', 'ABLATION', 'COUNTS',
-           'paired_interval', 'verdict', 'lower_hull', 'hull_at', 'Arm', 'Claim', 'Scale', 'arms_named', 'cheap_ways',
-           'pair_of', 'prior_claims', 'token_claims', 'when_claims', 'make_claims', 'read_rows', 'ScoreTable',
-           'frontier_at', 'has_rows', 'claim_values', 'judge_claim', 'size_in_words', 'claim_table', 'in_words',
-           'verdict_sentence', 'verdicts', 'with_ratio', 'arm_table', 'ablation_table']
+           'CHEAP', 'PAPER_COUNTS', 'CLAIMS', 'SECOND_MACHINE', 'ANSWERS', 'ARM_WORDS', 'ARM_SCORES', 'ABLATION',
+           'COUNTS', 'paired_interval', 'verdict', 'lower_hull', 'hull_at', 'Arm', 'Claim', 'Scale', 'arms_named',
+           'cheap_ways', 'pair_of', 'prior_claims', 'token_claims', 'when_claims', 'make_claims', 'read_rows',
+           'machine_of', 'ScoreTable', 'frontier_at', 'rows_for', 'claim_values', 'judge_claim', 'size_in_words',
+           'claim_table', 'in_words', 'verdict_sentence', 'verdicts', 'with_ratio', 'arm_table', 'ablation_table']
 
 # %% ../nbs/33_claims.ipynb #imports0
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -349,20 +350,37 @@ def make_claims(scale: Scale = Scale()) -> list[Claim]:
 CLAIMS = make_claims()
 
 # %% ../nbs/33_claims.ipynb #claim005
+SECOND_MACHINE = 'second-machine'  # folder of rows of points that were run on another one, too
+
+
 def read_rows(folder: str | Path) -> list[dict]:
-    "The rows of results in a folder, without those of the pilot."
-    rows = [json.loads(path.read_text()) for path in sorted(Path(folder).glob('*-seed*.json'))]
+    "The rows of results in a folder, and of the same points on a second machine; no pilot."
+    folder = Path(folder)
+    paths = [*folder.glob('*-seed*.json'), *(folder / SECOND_MACHINE).glob('*-seed*.json')]
+    rows = [json.loads(path.read_text()) for path in sorted(paths)]
     return [row for row in rows if row['question']]
 
 
+def machine_of(row: dict) -> tuple[str, str | None]:
+    "Processor and GPU that made a row. On others, the same seed gives other numbers."
+    return row['hardware']['processor'], row['hardware']['gpu']
+
+
 class ScoreTable:
-    "Looks up scores of arms in rows of results."
+    "Looks up scores of arms in rows of results. `parts` has a table for each of several machines."
 
     def __init__(self, rows: Sequence[dict], scale: Scale = Scale()):
         self.scale = scale
         self.seeds = sorted({row['seed'] for row in rows})
+        machines = Counter(map(machine_of, rows))
+        self.parts = []  # the machine with the most rows first
         self.tokenizers = {}
         self.generators = {}
+        if len(machines) > 1:
+            for machine, _ in machines.most_common():
+                of_machine = [row for row in rows if machine_of(row) == machine]
+                self.parts.append(ScoreTable(of_machine, scale))
+            return
         for row in rows:
             key = row['name'], row['seed']
             if row['kind'] == 'TokenizerPoint':
@@ -372,7 +390,11 @@ class ScoreTable:
                 self.generators[(*key, *knobs)] = row['scores']
 
     def scores(self, arm: Arm, seed: int) -> dict:
-        "All scores of an arm that are there; {} without its tokenizer."
+        """All scores of an arm that are there; {} without its tokenizer.
+
+        Of several machines, those of the first one that has the generator, too."""
+        if self.parts:
+            return max((part.scores(arm, seed) for part in self.parts), key=len)
         tok = self.tokenizers.get((arm.name, seed))
         if tok is None:
             return {}
@@ -392,6 +414,15 @@ class ScoreTable:
         pairs = [(self.score(a, seed, x), self.score(a, seed, y)) for a in arms]
         return [pair for pair in pairs if None not in pair]
 
+    def where(self, arms: Sequence[Arm], seed: int, *measures: str) -> 'ScoreTable | None':
+        """The table of the first machine on which all these arms have all these scores.
+
+        Without such a machine it is this table, of all machines; None if it lacks a score, too."""
+        for table in (*self.parts, self):
+            if all(table.score(arm, seed, m) is not None for arm in arms for m in measures):
+                return table
+        return None
+
 
 def frontier_at(
     table: ScoreTable,
@@ -410,11 +441,10 @@ def frontier_at(
     return hull_at(at, points)
 
 
-def has_rows(table: ScoreTable, claim: Claim, seed: int) -> bool:
-    "Whether all arms of a claim have been run with a seed."
+def rows_for(table: ScoreTable, claim: Claim, seed: int) -> ScoreTable | None:
+    "The rows that a claim compares, of one machine if one has them all; None if one is missing."
     needed = [m for m in (claim.measure, claim.equal) if m]
-    arms = claim.plus + claim.minus
-    return all(table.score(arm, seed, m) is not None for arm in arms for m in needed)
+    return table.where(claim.plus + claim.minus, seed, *needed)
 
 
 def claim_values(table: ScoreTable, claim: Claim) -> dict[int, tuple[float, float]]:
@@ -423,14 +453,15 @@ def claim_values(table: ScoreTable, claim: Claim) -> dict[int, tuple[float, floa
     A seed whose arm lies outside of the frontier is not among them."""
     values = {}
     for seed in table.seeds:
-        if not has_rows(table, claim, seed):
+        rows = rows_for(table, claim, seed)
+        if rows is None:
             continue
-        plus = [table.score(arm, seed, claim.measure) for arm in claim.plus]
+        plus = [rows.score(arm, seed, claim.measure) for arm in claim.plus]
         if claim.equal:
             arm, x = claim.plus[0], claim.equal
-            minus = [frontier_at(table, claim.minus, arm, seed, x, claim.measure)]
+            minus = [frontier_at(rows, claim.minus, arm, seed, x, claim.measure)]
         else:
-            minus = [table.score(arm, seed, claim.measure) for arm in claim.minus]
+            minus = [rows.score(arm, seed, claim.measure) for arm in claim.minus]
         if None not in minus:
             difference = (sum(plus) - sum(minus)) / claim.parts
             values[seed] = difference, sum(minus) / len(minus)
@@ -441,13 +472,16 @@ def judge_claim(table: ScoreTable, claim: Claim) -> dict:
     """A row of the table of claims.
 
     mean, low, high: of the differences, None below 1 or 2 seeds. `run`: seeds that have all rows;
-    `seeds`: those of them that can be compared, with `values`; `agree`: those of the expected sign.
+    `seeds`: those of them that can be compared, with `values`; `agree`: those of the expected sign;
+    `mixed`: those whose arms are of two machines.
     share: the mean, as a share of what it is compared with. verdict."""
     found = claim_values(table, claim)
     values = [difference for difference, _ in found.values()]
-    run = sum(has_rows(table, claim, seed) for seed in table.seeds)
+    rows = {seed: rows_for(table, claim, seed) for seed in table.seeds}
+    run = sum(part is not None for part in rows.values())
     row = dict(claim=claim, seeds=len(values), run=run, values=values, mean=None, low=None)
     row |= dict(high=None, share=None, agree=sum(v * claim.sign > 0 for v in values))
+    row['mixed'] = sum(bool(rows[seed].parts) for seed in found)
     row['verdict'] = verdict(values, claim.sign)
     if row['verdict'] == 'reproduced' and claim.paper == 'none':
         row['verdict'] = 'as expected'  # there is nothing to reproduce
@@ -493,6 +527,8 @@ def claim_table(table: ScoreTable) -> str:
         seeds = f'{row["agree"]} of {row["seeds"]}'
         if row['seeds'] < row['run']:
             seeds += f' ({row["run"] - row["seeds"]} more outside of the frontier)'
+        if row['mixed']:
+            seeds += f' ({row["mixed"]} of two machines)'
         cells = claim.question, text, claim.paper, result, size_in_words(row), seeds
         lines.append('| ' + ' | '.join(map(str, (*cells, row['verdict'], claim.doubt))) + ' |')
     return '\n'.join(lines)
@@ -533,7 +569,7 @@ def verdict_sentence(table: ScoreTable) -> str:
 def verdicts(rows: Sequence[dict], scale: Scale = Scale()) -> dict:  # JSON-able
     "The sentence, and every claim with its difference, interval and verdict."
     table = ScoreTable(rows, scale)
-    kept = 'seeds', 'agree', 'mean', 'low', 'high', 'share', 'verdict'
+    kept = 'seeds', 'mixed', 'agree', 'mean', 'low', 'high', 'share', 'verdict'
     claims = []
     for claim in make_claims(scale):
         row = judge_claim(table, claim)

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 import pytest
 import torch
-from larp_edu.claims import CHEAP, CLAIMS, Arm, Claim, ScoreTable, claim_table, claim_values
+from larp_edu.claims import CHEAP, CLAIMS, SECOND_MACHINE, Arm, Claim, ScoreTable, claim_table
+from larp_edu.claims import claim_values
 from larp_edu.claims import frontier_at, hull_at
 from larp_edu.claims import judge_claim, lower_hull, make_claims, paired_interval, read_rows
 from larp_edu.claims import size_in_words, verdict, verdict_sentence, verdicts
@@ -75,7 +76,8 @@ def test_a_frontier():
 
 
 def row(name, seed, kind='TokenizerPoint', config=None, **scores):
-    return dict(name=name, seed=seed, kind=kind, question=1, scores=scores, config=config or {})
+    row = dict(name=name, seed=seed, kind=kind, question=1, scores=scores, config=config or {})
+    return row | dict(hardware=dict(processor='one', gpu=None))
 
 
 def generator_row(name, seed, clips=REGIMES['toy'].clips, size='middle', order=0, **scores):
@@ -108,6 +110,27 @@ def test_a_claim_at_equal_distortion():
     assert frontier_at(ScoreTable(rows), more, Arm('p'), 0, 'distortion', 'nats_clip') is None
     own = (*claim.minus, Arm('p'))
     assert frontier_at(ScoreTable(rows), own, Arm('p'), 0, 'distortion', 'nats_clip') == 15
+
+
+def test_arms_are_compared_on_one_machine():
+    "With the prior 1 more on either machine, and 8 more across them."
+    rows = [row('w0', 0, psnr=1.0, rfvd=10.0), row('w0.06', 0, psnr=1.0, rfvd=11.0)]
+    rows += [row('w0', s, psnr=1.0, rfvd=10.0) for s in (1, 2)]
+    other = [row('w0', s, psnr=1.0, rfvd=17.0) for s in (0, 1)]
+    other += [row('w0.06', s, psnr=1.0, rfvd=18.0) for s in (0, 1, 2)]
+    for made in other:
+        made['hardware'] = dict(processor='other', gpu=None)
+    table = ScoreTable(other + rows)
+    claim = next(c for c in CLAIMS if c.measure == 'rfvd')
+    found = judge_claim(table, claim)
+    assert found['values'] == [1.0, 1.0, 8.0] and found['mixed'] == 1
+    assert '3 of 3 (1 of two machines)' in claim_table(table)
+    assert table.where((Arm('w0'), Arm('w0.06')), 3, 'rfvd') is None
+    assert table.where((Arm('w0'), Arm('w0.06')), 2, 'rfvd') is table
+    # a generator of the other machine goes with its tokenizer, not with the first one's
+    gen = generator_row('w0', 0, gfvd=20.0)
+    gen['hardware'] = dict(processor='one', gpu=None)
+    assert ScoreTable(other + rows + [gen]).scores(Arm('w0'), 0)['rfvd'] == 10.0
 
 
 def test_a_difference_of_differences():
@@ -184,8 +207,21 @@ def test_the_stored_verdict_is_that_of_the_stored_rows():
     ids = {point.id for point in make_grid(REGIMES['toy'])}
     rows = read_rows(results)
     assert stored.pop('planned') == len(ids)
-    assert stored.pop('points') == sum(row['id'] in ids for row in rows)
+    assert stored.pop('points') == len(ids & {row['id'] for row in rows})
     assert stored == json.loads(json.dumps(verdicts(rows)))
+
+
+def test_a_row_of_another_machine_is_kept(tmp_path):
+    place = claims.Place(tmp_path / 'runs', tmp_path / 'results')
+    point = next(iter(make_grid(REGIMES['toy'])))
+    first = row('base', 0) | dict(id=point.id, key=place.key(point))
+    second = first | dict(hardware=dict(processor='other', gpu=None))
+    for made in (first, second):
+        place.write(point, made)
+    assert place.row(point) == json.loads(json.dumps(first))
+    again = place.results / SECOND_MACHINE / f'{point.id}.json'
+    assert json.loads(again.read_text()) == json.loads(json.dumps(second))
+    assert [r['hardware']['processor'] for r in read_rows(place.results)] == ['one', 'other']
 
 
 # ---- the grid

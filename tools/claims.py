@@ -29,7 +29,7 @@ from functools import lru_cache
 from pathlib import Path
 import torch
 import freshness
-from larp_edu.claims import read_rows, verdicts
+from larp_edu.claims import SECOND_MACHINE, machine_of, read_rows, verdicts
 from larp_edu.files import asset, fingerprint, save_model, write_bytes
 from larp_edu.grid import FIRST, REGIMES, Arms, GeneratorPoint, Point, Regime, TokenizerPoint
 from larp_edu.grid import budget, estimated_seconds, lineage, make_grid, point_config, point_key
@@ -86,6 +86,14 @@ class Place:
         "Of the row of numbers."
         return self.results / f'{point.id}.json'
 
+    def write(self, point: Point, row: dict) -> None:
+        "Write a row; one that another machine made of the same point is kept, and this put beside."
+        path = self.row_path(point)
+        there = self.row(point)
+        if there and machine_of(there) != machine_of(row):
+            path = self.results / SECOND_MACHINE / path.name
+        write_row(path, row)
+
     def row(self, point: Point, keep: bool = False) -> dict | None:
         "The row that is there, None if it is not, or is stale."
         path = self.row_path(point)
@@ -137,7 +145,7 @@ def work(place: Place, point: Point, question: int, threads: int) -> None:
         config=point_config(point),
         **provenance(),
     )
-    write_row(place.row_path(point), row)
+    place.write(point, row)
 
 
 def device() -> str:
@@ -328,7 +336,7 @@ def write_verdict(results: Path, regime: Regime) -> None:
     rows = read_rows(results)
     found = verdicts(rows, scale_of(regime))
     ids = {point.id for point in make_grid(regime)}
-    found |= dict(points=sum(row['id'] in ids for row in rows), planned=len(ids))
+    found |= dict(points=len(ids & {row['id'] for row in rows}), planned=len(ids))
     write_row(results / 'verdict.json', found)
     print(found['sentence'])
 
