@@ -44,8 +44,8 @@ class TrainTokenizer:
 
     recipe: Annotated[TokenizerRecipe, tyro.conf.arg(name='')]
     out: Path  # folder of the run: log, checkpoints, tokenizer.safetensors
-    data: str = 'shapeworld'  # shapeworld, shapeworld101, or KIND:PATH, see `open_data`
-    val: str | None = None  # held-out data, like data (default: out of data; of shards, 1 in 20)
+    data: tuple[str, ...] = ('shapeworld',)  # shapeworld, shapeworld101, KIND:PATH, or several
+    val: tuple[str, ...] = ()  # held-out data, like data (default: of data; of shards, 1 in 20)
     workers: int = 0  # processes that read ahead, for each training process
     dry_run: bool = False  # print what it would cost, and stop
     tensorboard: bool = False  # write for TensorBoard, too
@@ -60,7 +60,7 @@ class TrainTokenizer:
             self.recipe,
             self.data,
             self.out,
-            val=self.val,
+            val=self.val or None,
             workers=self.workers,
             dry_run=self.dry_run,
             tensorboard=self.tensorboard,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UCF_SIZES', 'READINGS', 'KINDS', 'WORLDS', 'Films', 'read_text', 'ucf_classes', 'in_ucf_test', 'read_ucf_list',
            'UCF101', 'read_kinetics_list', 'Kinetics', 'ShardFolder', 'prepare_shards', 'split_word', 'open_data',
-           'open_parts', 'open_films']
+           'JoinedClips', 'data_words', 'open_parts', 'open_films']
 
 # %% ../nbs/43_datasets.ipynb #imports0
 import codecs
@@ -13,9 +13,12 @@ import csv
 import io
 import math
 import warnings
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Sequence
 from importlib.resources import files
+from itertools import accumulate, product
 from pathlib import Path
+import torch
 from torch import Tensor
 from .shapeworld import ClipDataset, ShapeWorld, check_options
 from .loading import UCF_NAME, VideoFolder, Windows, bare_name, distinct_videos
@@ -560,30 +563,100 @@ def open_data(
     dataset = dict(kinetics=Kinetics, ucf101=UCF101, folder=VideoFolder)[kind]
     return dataset(root, size, frames, **options)
 
+# %% ../nbs/43_datasets.ipynb #joincls1
+class JoinedClips(ClipDataset):
+    """Several data sets as one, for models that need no classes: every clip has class -1.
+
+    Each part cuts and mirrors its clips as it does alone. Raises ValueError for no part, and for
+    parts whose clips differ in size, length, split or windows."""
+
+    def __init__(self, parts: Sequence[ClipDataset]):
+        kinds = {(part.size, part.frames, part.split, part.window) for part in parts}
+        if len(kinds) != 1:
+            raise ValueError(
+                f'clips of {len(kinds)} kinds (size, frames, split, window), expected one: '
+                f'{", ".join(map(str, sorted(kinds)))}'
+            )
+        size, frames, split, window = kinds.pop()
+        self.parts = list(parts)
+        self.ends = list(accumulate(map(len, parts)))  # of each part in the whole
+        clips = sum(part.clip_count for part in parts)
+        super().__init__(range(self.ends[-1]), clips, size, frames, split=split, window=window)
+        self.expected = sum(part.expected for part in parts)
+        self.unlisted = any(part.unlisted for part in parts)
+        self.skipped = {name: why for part in parts for name, why in part.skipped.items()}
+
+    def _find(self, index):
+        "The part that holds an item, and the item's number in it."
+        place = self.places[index]
+        k = bisect_right(self.ends, place)
+        return self.parts[k], place - (self.ends[k] - len(self.parts[k]))
+
+    def _item(self, index, draw):
+        part, i = self._find(index)
+        if isinstance(part, Windows):  # where a film that cannot be read is replaced
+            return part.__getitems__([(i, draw)])[0][0], -1
+        return part[i, draw][0], -1
+
+    @property
+    def missing(self) -> int:
+        "How many of the `expected` clips are not here."
+        return sum(part.missing for part in self.parts)
+
+    def labels(self) -> Tensor:
+        "-1 for every item: unknown."
+        return torch.full((len(self),), -1)
+
+    def clip_name(self, index: int) -> str:
+        "The name of the film that item `index` is cut out of, in its own data set."
+        part, i = self._find(index)
+        return part.clip_name(i)
+
+    def _contents(self):
+        return [[part.describe() for part in self.parts], list(self.places)]
+
 # %% ../nbs/43_datasets.ipynb #a1parts0
+def data_words(where: str | Path | Sequence[str] | None) -> list[str | Path]:
+    "The words in one word for data, or in several; [] for None."
+    if where is None:
+        return []
+    return [where] if isinstance(where, (str, Path)) else list(where)
+
+
 def open_parts(
-    where: str | Path,  # a word for `open_data`
+    where: str | Path | Sequence[str],  # a word for `open_data`, or several: all of them together
     size: int,  # height and width of a clip in pixels
     frames: int,  # length of a clip
     window: str = 'random',  # 'random' or 'all'
     flip: bool = False,  # mirror half of the draws for training
     seed: int = 0,  # of a world, of starts and mirrors
-    val: str | Path | None = None,  # a word for the held-out data; None: out of `where`
+    val: str | Path | Sequence[str] | None = None,  # the same, of held-out data; None: of `where`
 ) -> tuple[ClipDataset, ClipDataset]:  # for training, held out
     """Both parts of the data of a training; of shards alone, one clip in twenty is held out.
 
-    Warns of films that are in both. Raises ValueError when classes are not numbered alike."""
-    options = dict(window=window, seed=seed)
-    if val is None and _kind_of(where)[0] == 'shards':
-        options['held_share'] = 0.05
-    train = open_data(where, size, frames, 'train', flip=flip, **options)
-    held = open_data(val or where, size, frames, 'val', **options)
+    Several data sets are joined, without classes. Warns of films that are in both parts. Raises
+    ValueError when none is named, or classes are not numbered alike."""
+    trains, helds = [], []
+    for word in data_words(where):
+        options = dict(window=window, seed=seed)
+        if val is None and _kind_of(word)[0] == 'shards':
+            options['held_share'] = 0.05
+        trains.append(open_data(word, size, frames, 'train', flip=flip, **options))
+        if val is None:
+            helds.append(open_data(word, size, frames, 'val', **options))
+    for word in data_words(val):
+        helds.append(open_data(word, size, frames, 'val', window, seed=seed))
+    if not trains or not helds:
+        raise ValueError('no data set is named, expected at least one')
+    together = len(trains) > 1 or len(helds) > 1
+    train, held = (JoinedClips(p) if together else p[0] for p in (trains, helds))
     if train.class_names != held.class_names:
         raise ValueError(
             f'{val or where}: classes have other numbers in validation than in training'
         )
-    if processes().is_main_process and (note := overlap_note(train, held)):
-        warnings.warn(note)
+    for pair in product(trains, helds):
+        if processes().is_main_process and (note := overlap_note(*pair)):
+            warnings.warn(note)
     return train, held
 
 # %% ../nbs/43_datasets.ipynb #a1films0

@@ -12,7 +12,7 @@ import copy
 import io
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ from .generator import ARConfig, ARTransformer
 from .sampling import generate
 from .metrics import psnr
 from .pretrained import load_generator, load_tokenizer
-from .datasets import open_parts
+from .datasets import data_words, open_parts
 from .recipes import GeneratorRecipe, TokenizerRecipe
 from .token_cache import Tokens, cache_tokens
 
@@ -322,9 +322,9 @@ def _refuse_if_busy(out: Path) -> None:
 
 def train_tokenizer(
     recipe: TokenizerRecipe,
-    data: str,  # a word for `open_parts`
+    data: str | Sequence[str],  # a word for `open_parts`, or several: all of them together
     out: str | Path,  # folder of the run
-    val: str | None = None,  # a word for the held-out clips, as in `open_parts`
+    val: str | Sequence[str] | None = None,  # the same for held-out clips, as in `open_parts`
     workers: int = 0,  # processes that read ahead, for each training process
     dry_run: bool = False,  # return the price instead
     tensorboard: bool = False,  # write for TensorBoard, too, into out/board
@@ -361,7 +361,7 @@ def train_tokenizer(
         out / 'tokenizer.safetensors',
         preset=name,
         recipe=asdict(recipe),
-        data=str(data),
+        data=' '.join(map(str, data_words(data))),
         seed=seed,
     )
 

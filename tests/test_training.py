@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import TensorDataset
 from larp_edu import files, trainer
+from larp_edu.cli import main
 from larp_edu.distributed import only_run
 from larp_edu.files import load_tensors, save_tensors
 from larp_edu.loading import StepSampler, in_order, make_loader
@@ -835,6 +836,21 @@ def test_a_run_goes_on_when_its_data_have_moved(tmp_path):
     (tmp_path / 'there/train/a/train2.mp4').unlink()
     with pytest.raises(ValueError, match='was trained with data=VideoFolder train, 3 clips'):
         train_tokenizer(recipe, f'folder:{tmp_path}/there', tmp_path / 'run')
+
+
+def test_a_tokenizer_learns_from_two_data_sets(tmp_path):
+    for part, count in (('train', 3), ('val', 2)):
+        for k in range(count):
+            write_video(
+                tmp_path / 'films' / part / 'a' / f'{part}{k}.mp4', torch.rand(3, 9, 32, 32)
+            )
+    words = 'shapeworld', f'folder:{tmp_path}/films'
+    options = f'--out {tmp_path}/run --train.steps 2 --train.batch 2'.split()
+    main(['train', 'tokenizer', 'mini', '--data', *words, *options])
+    card = LARPTokenizer.load(tmp_path / 'run/tokenizer.safetensors').card
+    assert card['data'] == ' '.join(words)
+    with pytest.raises(SystemExit, match='was trained with data=JoinedClips train, 1000003 clips'):
+        main(['train', 'tokenizer', 'mini', '--data', words[0], *options])
 
 
 def test_a_missing_package_is_named_before_the_data_are_looked_for(tmp_path, monkeypatch):
