@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 from .clips import hold_last_frame, to_float, to_uint8
 from .files import sha256_of
@@ -631,7 +631,7 @@ def _outlive_sigterm(worker):
 
 
 def make_loader(
-    dataset: Dataset,  # of keys (index, draw); a `TensorDataset`, which draws nothing, of indices
+    dataset: Dataset,  # of keys (index, draw) if it says `takes_draws`, else of indices
     batch: int,  # items in a batch
     seed: int = 0,  # of the order
     start: int = 0,  # number of the first batch
@@ -642,9 +642,10 @@ def make_loader(
     """Endless shuffled batches: batch k is the same for a seed, whatever `workers` or `start` are.
 
     Asked again, the loader begins again at batch `start`. `draw` counts all items ever asked for,
-    so that random windows follow from the seed, too. `share` is for process p of P of a launch.
+    so that random windows follow from the seed, too; a data set that does not know of it is asked
+    for its indices. `share` is for process p of P of a launch.
     Raises ValueError for a number that cannot work."""
-    sampler = _Indices if isinstance(dataset, TensorDataset) else StepSampler
+    sampler = StepSampler if getattr(dataset, 'takes_draws', False) else _Indices
     keys = sampler(len(dataset), batch, seed, start, share)
     return DataLoader(
         dataset,

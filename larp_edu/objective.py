@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from .files import load_weights
+from .files import fingerprint, load_weights
 from .machine import device_and_dtype
 from .distributed import shard_like
 from .optim import step_if
@@ -117,7 +117,8 @@ class BrokenSteps(nn.Module):
 class Objective:
     """A loss with a memory: what a `Trainer` asks of it.
 
-    `Objective(function)` wraps a plain loss, which remembers nothing. A subclass with tensors of
+    `Objective(function)` wraps a plain loss, which remembers nothing and has no weights to train:
+    ValueError if it has. A subclass with tensors of
     its own returns them in `state_dict`; then they are saved, resumed and, after a broken step, put
     back. With several processes it averages them itself (`average_over_processes`)."""
 
@@ -130,6 +131,14 @@ class Objective:
         function: Callable,  # as `__call__`
     ):
         self.function = function
+        learns = isinstance(function, nn.Module) and any(
+            p.requires_grad for p in function.parameters()
+        )
+        if learns:
+            raise ValueError(
+                f'the loss, a {type(function).__name__}, has weights that no optimiser trains: '
+                'make them part of the model, freeze them, or write an Objective with `optimizers`'
+            )
 
     def __call__(
         self,
@@ -495,9 +504,13 @@ class TokenizerLoss(Objective):
             self.learner.begin_step(step, rate)
 
     def describe(self) -> dict:
-        "The weights and the critic's settings: a run is continued with the same ones."
-        critic = {} if self.learner is None else dict(critic=self.learner.describe())
-        return asdict(self.weights) | critic
+        "The weights, the perceptual network's name, the critic's settings: those of a whole run."
+        about = asdict(self.weights)
+        if isinstance(self.perceptual, nn.Module):
+            about['perceptual_loss'] = fingerprint(self.perceptual)
+        if self.learner is not None:
+            about['critic'] = self.learner.describe()
+        return about
 
     def state_dict(self) -> dict[str, Tensor]:
         "What the critic remembers, not copied."

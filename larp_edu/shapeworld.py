@@ -249,6 +249,7 @@ class ClipDataset(Dataset):
     Subclasses write `_item(index, draw)`, `_contents()`, `labels()` and `clip_name(index)`.
     Raises ValueError for options out of range, IndexError for an item that is not there."""
 
+    takes_draws = True  # items have keys (index, draw), see `make_loader`
     endless = False  # True for a world drawn by code: as many clips as one asks for
     unlisted = False  # True when nobody knows which clips should be here
     max_failed = 0.0  # share of the clips that may turn out unreadable

@@ -90,6 +90,8 @@ class Tokens(Dataset):
 
     Raises FileNotFoundError or ValueError for an unfinished or foreign folder."""
 
+    takes_draws = True  # keys are (index, draw)
+
     def __init__(
         self,
         folder: str | Path,

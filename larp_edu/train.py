@@ -28,6 +28,7 @@ from .machine import memory_gb, peak_flops
 from .distributed import main_first, only_run, processes, tell_all
 from .losses import Discriminator, FrameNet, LPIPS, PerceptualLoss
 from .tokenizer import LARPTokenizer, TokenizerConfig
+from .nested import NestedTokenizer
 from .objective import Critic, TokenizerLoss, take_prefix
 from .trainer import Trainer
 from .generator import ARConfig, ARTransformer
@@ -369,6 +370,8 @@ def train_tokenizer(
 class RandomTokens(Dataset):
     "A stand-in for `Tokens`: `n` items of uniform random tokens, with the same header fields."
 
+    takes_draws = True  # keys are (index, draw)
+
     def __init__(
         self,
         tokenizer: LARPTokenizer,
@@ -573,20 +576,20 @@ def export_checkpoint(
 ) -> None:
     """Write the model of a checkpoint as `save_model` does, with a card that says where it is from.
 
-    For the models that `train_tokenizer` and `train_generator` train: a checkpoint does not name
-    its class. Raises ValueError for another file, OSError, and FileExistsError if `out` exists."""
+    For tokenizers, nested ones too, and generators. Raises ValueError for another file or class of
+    model, OSError, and FileExistsError if `out` exists."""
     tensors, meta = load_tensors(path)
     if meta.get('kind') != 'training run':
         raise ValueError(f'{path} is no checkpoint of a training run')
     if Path(out).exists():
         raise FileExistsError(f'{out} exists; remove it or choose another name')
     config = meta['model']
-    kinds = (LARPTokenizer, TokenizerConfig), (ARTransformer, ARConfig)
-    fitting = [(kind, make) for kind, make in kinds if asdict(make()).keys() == config.keys()]
-    if not fitting:
-        raise ValueError(f'{path} holds neither a tokenizer nor a generator of this package')
-    kind, make = fitting[0]
-    model = kind(make(**config))
+    kinds = {kind.__name__: kind for kind in (LARPTokenizer, NestedTokenizer, ARTransformer)}
+    name = meta.get('model_class', 'model of a class that it does not name')
+    if name not in kinds:
+        raise ValueError(f'{path} holds a {name}, expected one of {", ".join(kinds)}')
+    kind = kinds[name]
+    model = kind((ARConfig if kind is ARTransformer else TokenizerConfig)(**config))
     averaged = meta['config']['ema'] > 0 and not raw
     part = 'average' if averaged else 'model'
     load_weights(model, take_prefix(f'{part}.', tensors), path)

@@ -498,6 +498,7 @@ def state(self: Trainer) -> tuple[dict[str, Tensor], dict]:
         config=asdict(self.config),
         setup=self.setup(),
         model=config_dict(self.raw),
+        model_class=self.kind,
         history=self.history,
         scaler=self.scaler.state_dict(),
         skipped=[int(self.broken.total), int(self.broken.in_row)],
@@ -572,6 +573,7 @@ def check_checkpoint(self: Trainer, path: Path, tensors: dict[str, Tensor], meta
     if self.config.steps > meta.get('config', {}).get('steps', 0):
         del config['steps']
     now = dict(config=config, model=config_dict(self.raw), setup=self.setup())
+    check_agreement(path, meta, dict(model_class=self.kind))
     for part, values in now.items():
         check_agreement(path, meta.get(part, {}), values)
     gone = meta.get('setup', {}).keys() - now['setup'].keys()

@@ -30,13 +30,14 @@ from larp_edu.cli import main
 from larp_edu.distributed import only_run
 from larp_edu.files import load_tensors, save_tensors
 from larp_edu.loading import StepSampler, in_order, make_loader
-from larp_edu.losses import Discriminator
+from larp_edu.losses import Discriminator, FrameNet, PerceptualLoss
+from larp_edu.nested import NestedTokenizer
 from larp_edu.objective import Critic, LossWeights, Objective, TokenizerLoss, put_back
 from larp_edu.optim import Muon, fit, make_optimizers, step_if
 from larp_edu.recipes import tokenizer_recipes
 from larp_edu.shapeworld import ShapeWorld
 from larp_edu.tokenizer import LARPTokenizer, tokenizer_presets
-from larp_edu.train import make_tokenizer_trainer, train_tokenizer
+from larp_edu.train import export_checkpoint, make_tokenizer_trainer, train_tokenizer
 from larp_edu.trainer import TrainConfig, Trainer, update_average
 from larp_edu.video import write_video
 
@@ -836,6 +837,62 @@ def test_a_run_goes_on_when_its_data_have_moved(tmp_path):
     (tmp_path / 'there/train/a/train2.mp4').unlink()
     with pytest.raises(ValueError, match='was trained with data=VideoFolder train, 3 clips'):
         train_tokenizer(recipe, f'folder:{tmp_path}/there', tmp_path / 'run')
+
+
+def test_a_checkpoint_names_the_class_of_its_model(tmp_path):
+    "A nested tokenizer was exported as a plain one, and a run of one went on with the other."
+    config = replace(tokenizer_presets['toy'], dim=16, prior_depth=0, encoder_depth=1)
+    clips = [(torch.rand(2, 3, 8, 32, 32),)]
+    loss = TokenizerLoss(LossWeights(prior=0.0))
+
+    def fit(kind, folder):
+        train = TrainConfig(steps=1, batch=2)
+        Trainer(kind(config), loss, lambda step: clips, train, folder).fit(quiet=True)
+
+    fit(NestedTokenizer, tmp_path)
+    export_checkpoint(tmp_path / 'checkpoint.safetensors', tmp_path / 'nested.safetensors')
+    assert load_tensors(tmp_path / 'nested.safetensors')[1]['kind'] == 'NestedTokenizer'
+    with pytest.raises(ValueError, match='model_class=NestedTokenizer, now model_class=LARPTok'):
+        fit(LARPTokenizer, tmp_path)
+
+    class MyTokenizer(LARPTokenizer):
+        pass
+
+    fit(MyTokenizer, tmp_path / 'mine')
+    with pytest.raises(ValueError, match='holds a MyTokenizer, expected one of LARPTokenizer'):
+        export_checkpoint(tmp_path / 'mine/checkpoint.safetensors', tmp_path / 'mine.safetensors')
+
+
+def test_another_perceptual_network_does_not_go_on_with_a_run(tmp_path):
+    config = replace(tokenizer_presets['toy'], dim=16, prior_depth=0, encoder_depth=1)
+    clips = [(torch.rand(2, 3, 8, 32, 32),)]
+
+    def fit(seed, steps):
+        torch.manual_seed(seed)
+        loss = TokenizerLoss(LossWeights(prior=0.0, perceptual=1.0), PerceptualLoss(FrameNet()))
+        train = TrainConfig(steps=steps, batch=2)
+        Trainer(LARPTokenizer(config), loss, lambda _: clips, train, tmp_path).fit(quiet=True)
+
+    fit(0, 1)
+    with pytest.raises(ValueError, match='was trained with perceptual_loss=PerceptualLoss'):
+        fit(1, 1)
+
+
+def test_an_ordinary_data_set_is_asked_for_indices():
+    "It got (index, draw), which a tensor of clips takes as two indices."
+
+    class Ordinary(torch.utils.data.Dataset):
+        clips = torch.arange(24.0).view(6, 4)
+
+        def __len__(self):
+            return len(self.clips)
+
+        def __getitem__(self, i):
+            return self.clips[i], i
+
+    clips, places = next(iter(make_loader(Ordinary(), 6)))
+    assert clips.shape == (6, 4) and sorted(places.tolist()) == list(range(6))
+    assert clips.equal(Ordinary.clips[places])
 
 
 def test_a_tokenizer_learns_from_two_data_sets(tmp_path):
