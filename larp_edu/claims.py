@@ -246,7 +246,8 @@ def prior_claims(scale: Scale) -> list[Claim]:
         Claim(1, whole + 'fewer nats', 'none', 'nats_clip', *WHOLE, -1, doubt=longer, later=True),
         Claim(1, late + 'better clips than the cheap ways, at equal rFVD', 'none', 'gfvd', WITH,
               cheap, -1, 'rfvd', doubt='a cheap way not tried',
-              short='against cheaper ways of saying less, at equal reconstruction (rFVD)'),
+              short='compared, at equal rFVD, with tokenizers that have fewer tokens or codes, a '
+              'warmer quantiser, or a shorter training'),
         Claim(1, late + 'fewer nats than the cheap ways, at equal PSNR', 'none', 'nats_clip', WITH,
               cheap, -1, 'distortion', doubt='the other sign with a large generator'),
         Claim(1, whole + 'better clips than the cheap ways, at equal rFVD', 'none', 'gfvd',
@@ -608,8 +609,9 @@ def verdict_sentence(table: ScoreTable) -> str:
     told = [c for c in make_claims(table.scale) if c.short]
     answers = '; '.join(f'{c.short}: {in_words(judge_claim(table, c))}' for c in told)
     return (
-        'Are generated clips better with the prior, in a small world with textures (gFVD with it '
-        f'less without it, below 0 is better)? {answers[0].upper()}{answers[1:]}.'
+        'Are generated clips better with the prior, in a small world with textures? (The numbers '
+        'are gFVD with it minus gFVD without it: below 0 it helps.) '
+        f'{answers[0].upper()}{answers[1:]}.'
     )
 
 

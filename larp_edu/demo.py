@@ -693,7 +693,7 @@ SECTIONS = dict(
     films='Films: what the pair makes',
     curves='Curves: how it learned',
     numbers='Numbers: how good it is',
-    bars='Bars: what it had to reach',
+    bars='Thresholds: what it had to reach',
 )
 
 

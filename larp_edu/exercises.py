@@ -68,14 +68,15 @@ def check_number(
     learned: str,  # one sentence, said when the answer is right
     within: float,  # how far from the truth an answer may be
     wrong: dict[str, float] | None = None,  # what to say of the number of a typical mistake
+    slips: bool = True,  # whether twice the number, say, is a slip: not so for logarithms
 ) -> None:
     """Print whether a predicted number is right, or what is wrong with it; see `check`.
 
     The nearest of the mistakes in `wrong` is named if it is within reach, else one of `SLIPS`."""
-    check(answer, lambda a: _number_fault(a, truth, within, wrong or {}), learned)
+    check(answer, lambda a: _number_fault(a, truth, within, wrong or {}, slips), learned)
 
 
-def _number_fault(answer, truth, within, wrong):
+def _number_fault(answer, truth, within, wrong, slips):
     "What is wrong with a number, or None."
     try:
         number = float(answer)
@@ -89,7 +90,7 @@ def _number_fault(answer, truth, within, wrong):
     text = min(wrong, key=lambda text: abs(number - wrong[text]), default=None)
     if text is not None and abs(number - wrong[text]) <= min(within, 0.1 * abs(truth) + 1e-9):
         return text
-    for factor, text in SLIPS.items():
+    for factor, text in SLIPS.items() if slips else ():
         if abs(number / factor - truth) <= within < abs(truth) / 5:
             return text
     return _too_large_or_small(number, truth)
@@ -102,7 +103,8 @@ def _too_large_or_small(number, truth):
     low, high = sorted((abs(number), abs(truth)))
     far = 'much ' if high > 3 * low else ''
     return (
-        f'{far}too {"large" if number > truth else "small"}: work it out once more, or measure it'
+        f'{far}too {"large" if number > truth else "small"}: '
+        'look at a hint, or measure it in a cell of your own'
     )
 
 # %% ../nbs/08_exercises.ipynb #ex08d1

@@ -355,9 +355,8 @@ def _turns(model, knobs, batch):
     short = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind)
     used = [name for name, value in zip(knobs._fields, knobs) if isinstance(value, Tensor)]
     places = [weight.data_ptr() for weight in model.parameters()]  # a recorded program reads there
-    inference = (
-        torch.is_inference_mode_enabled()
-    )  # tensors of that mode are of no use outside of it
+    # tensors of that mode are of no use outside of it
+    inference = torch.is_inference_mode_enabled()
     kind = batch, p.device, p.dtype, short, inference, used, knobs.top_k, places
     kept = getattr(model, '_compiled', None)
     if kept is None or kept[0] != kind:

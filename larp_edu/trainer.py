@@ -209,10 +209,9 @@ class Trainer:
         self.best = None  # score of the best model so far
         self.saved = None  # step of the last checkpoint
         self.broken = BrokenSteps().to(self.acc.device)
-        self.flops = None  # operations of one sample and
-        self.peak = (
-            None  # of a process in a second; if both are known, the log has their share, the MFU
-        )
+        # if both are known, the log has the share of the peak that is used, the MFU
+        self.flops = None  # operations of one sample
+        self.peak = None  # operations that a process can do in a second
 
     def _place(self, model):
         "The model on its device, its average, and what the loss calls: wrapped for many processes."

@@ -196,7 +196,7 @@ def test_the_sentence_says_what_the_rows_say():
     worse = 'tokenizer: no, they are worse (+2.1, 95 % interval +1.9 to +2.3, 3 seeds); '
     assert worse in said
     assert 'from the start: not run yet; ' in said
-    assert '(rFVD): yes (-0.9, 95 % interval -1.1 to -0.7, 3 seeds); ' in said
+    assert 'shorter training: yes (-0.9, 95 % interval -1.1 to -0.7, 3 seeds); ' in said
     assert said.endswith('with a token for each patch: not run yet.')
     assert verdict_sentence(ScoreTable([])).count('not run yet') == 4
 

@@ -282,12 +282,22 @@ def snake(t, h, w):
 """,
                 'is read 2 times',
             ),
+            (
+                """
+def snake(t, h, w):
+    order = torch.arange(t * h * w).reshape(t, h, w)
+    order[:, ::2] = order[:, ::2].flip(-1)
+    return order.reshape(-1)
+""",
+                'its first row goes to the right',
+            ),
         ],
     },
     '13_holistic': {
         '1. Shuffled tokens': [
             ('my_psnr = psnr(drawn, large_clips)', 'here order counts'),
             ('my_psnr = PLATEAU', 'shuffled tokens lose these, too'),
+            ('my_psnr = psnr(large_clips.roll(1, 0), large_clips)', 'something greyer'),
         ],
         '2. Queries that read': [
             (
@@ -315,6 +325,16 @@ def read_clip(blocks, patches, queries):
 """,
                 'clips must not mix',
             ),
+            (
+                """
+def read_clip(blocks, patches, queries):
+    tokens = queries.expand(len(patches), -1, -1)
+    for block in blocks:
+        tokens = block(torch.cat([patches, tokens], 1))[:, patches.shape[1] :]
+    return tokens
+""",
+                'the patches must go on through the blocks',
+            ),
         ],
     },
     '14_quantize': {
@@ -322,6 +342,7 @@ def read_clip(blocks, patches, queries):
             ('my_loss = 0.5', 'you counted both losses in full'),
             ('my_loss = 2.5', 'that is the sum over the 8 numbers'),
             ('my_loss = 0.25', 'that is the codebook loss alone'),
+            ('my_loss = 1.25 * 2**0.5 / 8', 'not its root'),
         ],
         '2. Who moves the codebook?': [
             ('my_rows = 128', 'a row that no token chose'),
@@ -427,6 +448,26 @@ def move_rows(codebook, z, indices, keep):
                 'expected once towards their mean',
             ),
             (
+                """
+def move_rows(codebook, z, indices, keep):
+    new = codebook.clone()
+    for token, k in zip(z, indices):
+        new[k] = keep * new[k] + (1 - keep) * token
+    return F.normalize(new, dim=-1)
+""",
+                'a row moves once for each of its tokens',
+            ),
+            (
+                """
+def move_rows(codebook, z, indices, keep):
+    new = codebook.clone()
+    for k in indices.unique():
+        new[k] = F.normalize(keep * codebook[k] + (1 - keep) * z[indices == k].mean(), dim=0)
+    return new
+""",
+                'the mean is one number',
+            ),
+            (
                 MOVED.replace('(1 - keep) * means', '(1 - keep) * F.normalize(means, dim=-1)'),
                 'scaled to norm 1 before',
             ),
@@ -469,6 +510,35 @@ def motion_loss(recon, clip):
 """,
                 'expected one number',
             ),
+            (
+                """
+def motion_loss(recon, clip):
+    return (recon.diff(dim=2).abs() - clip.diff(dim=2).abs()).abs().mean()
+""",
+                'moves as far the other way costs nothing',
+            ),
+            (
+                """
+def motion_loss(recon, clip):
+    return F.relu(clip.diff(dim=2).abs() - recon.diff(dim=2).abs()).mean()
+""",
+                'moves as far the other way costs nothing',
+            ),
+            (
+                """
+def motion_loss(recon, clip):
+    steps, right = recon.diff(dim=2), clip.diff(dim=2)
+    return ((steps - right).abs() * (steps.abs() <= right.abs() + 1e-6)).mean()
+""",
+                'every step is wrong by as much',
+            ),
+            (
+                """
+def motion_loss(recon, clip):
+    return (recon.detach().diff(dim=2) - clip.diff(dim=2)).abs().mean()
+""",
+                'passes no gradient',
+            ),
         ],
     },
     '16_prior': {
@@ -477,12 +547,21 @@ def motion_loss(recon, clip):
             ('my_loss = prior_bounds(128)[0]', 'that is the lower bound'),
             ('my_loss = math.log(128)', 'knows nothing'),
             ('my_loss = 8.04', 'the best case for 8,192 codes'),
+            ('my_loss = 11 / 12 * certain_loss()', 'the first token has no guess'),
         ],
         '2. Half of the uniform loss': [
             ('my_temperature = 1', 'the lower bound is 7.0 of 9.0'),
             ('my_temperature = 0.22', 'differ by up to 2'),
         ],
         '3. Among the first five': [
+            (
+                """
+def share_in_top(prior, vectors, indices, codebook, k):
+    best = cosine_logits(prior(vectors[:, :-1]), codebook).topk(k, -1).indices
+    return torch.isin(indices[:, 1:], best).float().mean()
+""",
+                'compared with the guesses for other tokens',
+            ),
             (
                 """
 def share_in_top(prior, vectors, indices, codebook, k):
@@ -624,7 +703,7 @@ class LargestSoFar(Objective):
         ],
     },
     '19_trainer': {
-        '1. The memory grows': [
+        '1. The decay grows': [
             ('my_step = 80', 'at that step it keeps 0.9'),
             ('my_step = 1 / (1 - 0.98)', 'how far back the average looks'),
             ('my_step = 44', 'too small'),
@@ -720,9 +799,15 @@ def shuffled(n, batch, start):
             ('my_bits = 1.38 / math.log(2)', 'that is one token'),
             ('my_bits = 16 * 8', 'without the generator'),
             ('my_bits = 1.38', 'the loss of one token, in nats'),
+            (
+                'my_bits = n * whole.item() / math.log(2) + math.log2(9)',
+                'you stored the class, too',
+            ),
         ],
         '2. One block of the largest': [
-            ('my_parameters = 12 * 1280**2 + 2 * 1280', 'rounded up to 3,584'),
+            ('my_parameters = 12 * 1280**2 + 2 * 1280', 'with a hidden width of 3,584'),
+            ('my_parameters = 4 * 1280**2 + 3 * 1280 * 3413 + 2 * 1280', '8/3 of the width'),
+            ('my_parameters = 4 * 1280**2 + 3 * 1280 * 3584 + 1280', 'a block has two norms'),
             ('my_parameters = 4 * 1280**2 + 2 * 1280 * 3584 + 2 * 1280', 'has three matrices'),
             ('my_parameters = 4 * 1280**2 + 3 * 1280 * 3584', 'the two norms are missing'),
         ],
@@ -803,6 +888,32 @@ def bigram_nats(seen, new, codes, add):
 def bigram_nats(seen, new, codes, add):
     nats = []
     for i in range(1, seen.shape[1]):
+        pairs = torch.full((codes, codes), float(add))
+        pairs[seen[:, i - 1], seen[:, i]] += 1
+        shares = pairs / pairs.sum(1, keepdim=True)
+        nats.append(-shares.log()[new[:, i - 1], new[:, i]].mean())
+    return torch.stack(nats)
+""",
+                'a pair that occurs often is counted once',
+            ),
+            (
+                """
+def bigram_nats(seen, new, codes, add):
+    nats = []
+    for i in range(1, seen.shape[1]):
+        pairs = torch.bincount(codes * seen[:, i - 1] + seen[:, i], minlength=codes**2)
+        pairs = pairs.reshape(codes, codes)
+        shares = (pairs + add) / (pairs.sum(1, keepdim=True) + add)
+        nats.append(-shares.log()[new[:, i - 1], new[:, i]].mean())
+    return torch.stack(nats)
+""",
+                'its sum grows by `codes * add`',
+            ),
+            (
+                """
+def bigram_nats(seen, new, codes, add):
+    nats = []
+    for i in range(1, seen.shape[1]):
         pairs = torch.bincount(codes * seen[:, i - 1] + seen[:, i], minlength=codes**2) + 0.5
         pairs = pairs.reshape(codes, codes)
         shares = pairs / pairs.sum(1, keepdim=True)
@@ -825,6 +936,14 @@ def bigram_nats(seen, new, codes, add):
             ('my_megabytes = 4 * 30 * 2 * 20 * 1024 * 1280 / 1e6', 'do not count them again'),
         ],
         '3. Min-p': [
+            (
+                """
+def min_p(logits, share):
+    least = logits.amax(-1, keepdim=True) + math.log(share)
+    return logits.masked_fill_(logits < least, float('-inf'))
+""",
+                'your function changes the logits that it was given',
+            ),
             (
                 """
 def min_p(logits, share):
@@ -926,6 +1045,7 @@ def guided_naive(model, cond, scales, seed):
             ('my_share = 1 / 3', 'standard deviations are compared'),
             ('my_share = (4 / 3) ** 0.5 - 1', 'the distance is squared'),
             ('my_share = 0', 'divided by 3 is larger'),
+            ('my_share = (1 - 0.75**0.5) ** 2', 'the share of the other trace'),
             ('my_share = 2.4', 'is it per cent'),
         ],
         '3. The floor of a set': [
@@ -1014,7 +1134,7 @@ def floor_of(rows, n, draws=4):
         other.update(rows[order[n : 2 * n]])
     return fvd(one, other)
 """,
-                'begin each set anew',
+                'with a new order of all rows and two new sets',
             ),
             (FLOOR.replace('n : 2 * n', 'n:'), 'has each set 64 rows'),
             (
