@@ -55,7 +55,7 @@ class Quantizer(nn.Module):
         codes: int,  # rows of the codebook
         dim: int,  # numbers in a row
         temperature: float = 0.03,  # of the draw
-        stochastic: bool = True,  # False: plain VQ, which never draws
+        stochastic: bool = True,  # False: the nearest code, never a draw
         commitment: float = 0.25,  # weight of the loss that holds the tokens near their rows
     ):
         super().__init__()
