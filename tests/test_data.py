@@ -19,6 +19,7 @@ from larp_edu.cli import main
 from larp_edu.datasets import (
     UCF101,
     Films,
+    JoinedClips,
     Kinetics,
     ShardFolder,
     open_data,
@@ -805,3 +806,18 @@ def test_world_parts_are_left_alone():
     "A world drawn by code has no films that could be in both parts."
     train, val = open_parts('shapeworld', **SMALL)
     assert isinstance(train, ShapeWorld) and common_films(train, val) == {}
+
+
+def test_joined_clips_replace_a_film_that_is_lost(tmp_path):
+    "The film's own data set gives another of its films, as it does alone."
+    for name in 'ab':
+        for k in range(3):
+            film(tmp_path / name / 'train' / 'x' / f'{k}.mp4', seed=k)
+    parts = [VideoFolder(tmp_path / name, **SMALL, cache=0, max_failed=0.4) for name in 'ab']
+    joined = JoinedClips(parts)
+    lost = len(parts[0]) + 1
+    (tmp_path / 'b' / joined.clip_name(lost)).unlink()
+    with pytest.warns(UserWarning, match='left out'):
+        clip, label = joined[lost, 7]
+    assert clip.equal(parts[1][2, 7][0]) and label == -1
+    assert [len(part.failed) for part in parts] == [0, 1]
