@@ -980,7 +980,7 @@ def write_report(
     for name, tier in report['tiers'].items():
         print(f'{name}: ' + ', '.join(f'{k} {v:.3g}' for k, v in tier['measured'].items()))
         for what, value, bar, passed in tier['criteria']:
-            print(f'  {"ok  " if passed else "MISS"} {what}: {value:.3g} (bar {bar:.3g})')
+            print(f'  {"ok  " if passed else "MISS"} {what}: {value:.3g} (threshold {bar:.3g})')
     print(f'{report["minutes"]:.1f} min. The page: {(out / "index.html").resolve().as_uri()}')
 
 # %% ../nbs/25_demo.ipynb #d25a0061
