@@ -6,7 +6,6 @@ that this build of FFmpeg cannot write, or a container that does not hold it, is
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
 import tempfile
@@ -17,6 +16,7 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 from larp_edu import video
+from larp_edu.machine import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 HEIGHT, WIDTH = 64, 160
@@ -537,7 +537,7 @@ def main():
         print(f'{name:50} {troubles[name]}', flush=True)
     report = dict(
         what='every window against the same slice of the whole film, and the count of its pictures',
-        date=datetime.date.today().isoformat(),
+        **provenance(),
         av=av.__version__,
         kinds=kinds,
         troubles=troubles,

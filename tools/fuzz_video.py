@@ -8,7 +8,6 @@ film. Figures go to results/fuzz.json."""
 
 import argparse
 import collections
-import datetime
 import json
 import multiprocessing
 import random
@@ -16,6 +15,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from larp_edu.machine import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = 'bits', 'bytes', 'header', 'cut', 'zeros', 'repeat', 'swap', 'drop', 'noise'
@@ -170,7 +170,7 @@ def fuzz(clips, count, readable, seed, timeout):
         count=count,
         clips=len(clips),
         seed=seed,
-        date=datetime.date.today().isoformat(),
+        **provenance(),
         outcomes=dict(outcomes),
         gentle=dict(gentle),
         by_kind=dict(sorted(f.tally.items())),
