@@ -14,8 +14,7 @@ sys.path.insert(0, str(ROOT / 'tools'))
 from exercises import Exercise, exercises, try_exercise
 from wrong_answers import WRONG
 
-NUMBERS = (*range(10, 26), *range(30, 40))  # of the pages that have exercises of this form
-PAGES = [p for k in NUMBERS for p in (ROOT / 'nbs').glob(f'{k}_*.ipynb')]
+PAGES = [p for k in range(10, 50) for p in (ROOT / 'nbs').glob(f'{k}_*.ipynb')]
 ALL = [(page.stem, e) for page in PAGES for e in exercises(page)]
 CHECKED = [(page, e) for page, e in ALL if e.kind != 'find out']
 
@@ -27,7 +26,9 @@ def named(pairs):
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.stem)
 def test_a_page_has_one_of_each_kind(page):
     kinds = {e.kind for e in exercises(page)}
-    assert kinds == {'predict', 'build', 'find out'}
+    if page.stem < '4':  # parts 1 to 3; the pages at full scale have what fits them
+        assert kinds == {'predict', 'build', 'find out'}
+    assert kinds
 
 
 @pytest.mark.parametrize('page, exercise', **named(ALL))

@@ -1680,4 +1680,210 @@ def neighbours(index, levels, numbers):
             ),
         ],
     },
+    '40_i3d': {
+        '1. Padding on both sides': [
+            ('my_numbers = 98', 'that is with `pad_same`'),
+            ('my_numbers = 147', 'rows and columns are padded, too'),
+            ('my_numbers = 1536', 'the numbers before the pool'),
+        ],
+        '2. A file of your own': [
+            (
+                """
+def add_mine(path):
+    return WeightFile(f'file://{path}', 'mine.pt', sha256=sha256_of(path))
+""",
+                "I3D_FILES has no entry 'mine'",
+            ),
+            (
+                """
+def add_mine(path):
+    I3D_FILES['mine'] = WeightFile(f'file://{path}', 'mine.pt')
+""",
+                'there is no checksum',
+            ),
+            (
+                """
+def add_mine(path):
+    sha = hashlib.sha256(str(path).encode()).hexdigest()
+    I3D_FILES['mine'] = WeightFile(f'file://{path}', 'mine.pt', sha256=sha)
+""",
+                'the checksum of the name of the file',
+            ),
+            (
+                """
+def add_mine(path):
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    I3D_FILES['mine'] = WeightFile(f'file://{path}', 'mine.pt', sha256=md5)
+""",
+                '(SHA-256)',
+            ),
+            (
+                """
+def add_mine(path):
+    I3D_FILES['mine'] = WeightFile(str(path), 'mine.pt', sha256=sha256_of(path))
+""",
+                'expected one that begins with file://',
+            ),
+            ("def add_mine(path):\n    I3D_FILES['mine'] = path", 'expected a WeightFile'),
+        ],
+    },
+    '41_pretrained': {
+        '1. Which constant can be seen?': [
+            ('my_constant = 1e-4', 'the same with 1e-4'),
+            ('my_constant = 1e-3', 'the same with 1e-3'),
+            ('my_constant = 0.1', 'with a smaller constant already'),
+        ],
+        '3. Weights of your own model': [
+            (
+                "def my_names():\n    return {'wte': 'tokens', 'lm_head': 'head'}",
+                'left and right are exchanged',
+            ),
+            ("def my_names():\n    return {'head': 'lm_head'}", '`tokens` has no line'),
+            ("def my_names():\n    return {'tokens': 'lm_head', 'head': 'wte'}", 'lacks wte.bias'),
+            ("def my_names():\n    return ['wte', 'lm_head']", 'is a list, expected a dict'),
+        ],
+    },
+    '42_shards': {
+        '1. Bytes of an hour': [
+            ('my_megabytes = 3600 * 25 * 128 * 128 / 1e6', 'three colours'),
+            ('my_megabytes = 60 * 25 * 128 * 128 * 3 / 1e6', 'of a minute'),
+            ('my_megabytes = 3600 * 25 * 128 * 128 * 12 / 1e6', 'floats of four bytes'),
+        ]
+    },
+    '43_datasets': {
+        '1. What is cut away': [
+            ('my_lost = 15', 'the most that a film can lose'),
+            ('my_lost = 16', 'never lost whole'),
+            ('my_lost = 3', 'too small'),
+        ],
+        '2. Both sides of a split': [
+            ('my_share = 0.72**5 + 0.28**5', 'on one side only'),
+            ('my_share = 2 * 0.28 * 0.72', 'groups of two clips'),
+            ('my_share = 0.28', 'the share of clips in the test set'),
+            ('my_share = 80.5', 'is it per cent'),
+        ],
+    },
+    '44_recipes': {
+        '1. Years of video': [
+            ('my_hours = 59_904_000 * 16 / 25 / 60', 'these are minutes'),
+            ('my_hours = 59_904_000 / 25 / 3600', '16 frames, not one'),
+            ('my_hours = 59_904_000 * 16 / 3600', '25 frames'),
+        ],
+        '2. A smaller card': [
+            (
+                """
+def smaller_card(recipe):
+    return replace(recipe, train=replace(recipe.train, batch=recipe.train.batch // 4))
+""",
+                'a quarter of the clips only',
+            ),
+            (
+                """
+def smaller_card(recipe):
+    old = recipe.train
+    return replace(recipe, train=replace(old, batch=old.batch // 4, steps=4 * old.steps))
+""",
+                'the warm-up is counted in steps, too',
+            ),
+            (
+                """
+def smaller_card(recipe):
+    recipe.train.batch //= 4
+    return recipe
+""",
+                'raises an error: FrozenInstanceError',
+            ),
+            (
+                """
+def smaller_card(recipe):
+    return replace(recipe.train, batch=recipe.train.batch // 4)
+""",
+                'is a TrainConfig, expected a TokenizerRecipe',
+            ),
+            (
+                """
+def smaller_card(recipe):
+    return replace(recipe, train=replace(recipe.train, batch=recipe.train.batch * 4))
+""",
+                'the batch is',
+            ),
+        ],
+    },
+    '45_token_cache': {
+        '1. A cache of UCF101': [
+            ('my_megabytes = 107_000 * 1024 * 8 / 1e6', 'not with the eight'),
+            ('my_megabytes = 107_000 * 1024 / 1e6', 'counts to 255 only'),
+            ('my_megabytes = 9537 * 2048 / 1e6', 'all windows'),
+        ]
+    },
+    '47_evaluation': {
+        '1. A smaller sample': [
+            ('my_factor = 2', 'the distance is squared'),
+            ('my_factor = 0.25', 'larger, not smaller'),
+            ('my_factor = 1', 'would not matter'),
+        ]
+    },
+    '48_benchmark': {
+        '1. The least time of a token': [
+            ('my_seconds = 1024 * 632e6 / 3.35e12', 'two bytes'),
+            ('my_seconds = 1024 * 632e6 * 4 / 3.35e12', 'would be 32 bits'),
+            ('my_seconds = 632e6 * 2 / 3.35e12', 'that is one token'),
+        ]
+    },
+    '49_cli': {
+        '2. A command of your own': [
+            (
+                """
+@dataclass
+class Encode:
+    tokenizer: str
+    film: Path
+
+    def run(self):
+        from larp_edu import encode_video, load_tokenizer
+        print(encode_video(load_tokenizer(self.tokenizer), self.film))
+""",
+                'it prints a tensor',
+            ),
+            (
+                """
+@dataclass
+class Encode:
+    tokenizer: str
+    film: Path
+
+    def run(self):
+        from larp_edu import encode_video, load_tokenizer
+        print(encode_video(load_tokenizer(self.tokenizer), self.film).tolist())
+""",
+                'a list in a list',
+            ),
+            (
+                """
+@dataclass
+class Encode:
+    tokenizer: str
+    film: Path
+
+    def run(self):
+        from larp_edu import encode_video, load_tokenizer
+        return encode_video(load_tokenizer(self.tokenizer), self.film)[0].tolist()
+""",
+                '`run` prints nothing',
+            ),
+            (
+                """
+@dataclass
+class Encode:
+    tokenizer: str
+    film: str
+
+    def run(self):
+        from larp_edu import encode_video
+        print(encode_video(self.tokenizer, self.film)[0].tolist())
+""",
+                'raises an error: AttributeError',
+            ),
+        ]
+    },
 }
