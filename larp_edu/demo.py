@@ -33,7 +33,7 @@ from .shapeworld import ShapeWorld
 from .files import asset, write_bytes
 from .video import write_video
 from .loading import VideoFolder, overlap_note, printable
-from .machine import hardware
+from .machine import provenance
 from .tokenizer import LARPTokenizer, TokenizerConfig
 from .generator import ARTransformer
 from .sampling import generate
@@ -1028,7 +1028,7 @@ def run_demo(
     reserve_folder(out, video_files(train, val) if data else 'ShapeWorld', seed)
     notes = notes_on_own_clips(train, val) if data else []
     print(''.join(f'{note}\n' for note in notes), end='')
-    report = dict(data=str(data or 'ShapeWorld, 9 classes'), seed=seed, hardware=hardware())
+    report = dict(data=str(data or 'ShapeWorld, 9 classes'), seed=seed, **provenance())
     report |= dict(recipe=asdict(recipe), notes=notes, tiers={}, baselines={})
     page = LivePage(out, report, seed)
     page.write(0)
