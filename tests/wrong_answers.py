@@ -1725,6 +1725,13 @@ def add_mine(path):
                 'expected one that begins with file://',
             ),
             ("def add_mine(path):\n    I3D_FILES['mine'] = path", 'expected a WeightFile'),
+            (
+                """
+def add_mine(path):
+    I3D_FILES['mine'] = WeightFile(f'file://{path}', 'mine.pt', sha256_of(path))
+""",
+                'the third field is the size',
+            ),
         ],
     },
     '41_pretrained': {
@@ -1739,6 +1746,14 @@ def add_mine(path):
                 'left and right are exchanged',
             ),
             ("def my_names():\n    return {'head': 'lm_head'}", '`tokens` has no line'),
+            (
+                "def my_names():\n    return {'Mine': {'tokens': 'wte', 'head': 'lm_head'}}",
+                'return the inner dict',
+            ),
+            (
+                "def my_names():\n    return {'tokens.weight': 'wte.weight', 'head.weight': 'x'}",
+                'without .weight and .bias',
+            ),
             ("def my_names():\n    return {'tokens': 'lm_head', 'head': 'wte'}", 'lacks wte.bias'),
             ("def my_names():\n    return ['wte', 'lm_head']", 'is a list, expected a dict'),
         ],
@@ -1748,26 +1763,32 @@ def add_mine(path):
             ('my_megabytes = 3600 * 25 * 128 * 128 / 1e6', 'three colours'),
             ('my_megabytes = 60 * 25 * 128 * 128 * 3 / 1e6', 'of a minute'),
             ('my_megabytes = 3600 * 25 * 128 * 128 * 12 / 1e6', 'floats of four bytes'),
+            ('my_megabytes = 4.42', 'these are gigabytes'),
+            ('my_megabytes = 1.23', 'of a second'),
         ]
     },
     '43_datasets': {
         '1. What is cut away': [
             ('my_lost = 15', 'the most that a film can lose'),
             ('my_lost = 16', 'never lost whole'),
+            ('my_lost = 8', 'half a window'),
             ('my_lost = 3', 'too small'),
         ],
         '2. Both sides of a split': [
             ('my_share = 0.72**5 + 0.28**5', 'on one side only'),
             ('my_share = 2 * 0.28 * 0.72', 'groups of two clips'),
+            ('my_share = 1 - 0.72**5', 'in the test set as a whole'),
             ('my_share = 0.28', 'the share of clips in the test set'),
             ('my_share = 80.5', 'is it per cent'),
         ],
     },
     '44_recipes': {
-        '1. Years of video': [
+        '1. A year of video': [
             ('my_hours = 59_904_000 * 16 / 25 / 60', 'these are minutes'),
             ('my_hours = 59_904_000 / 25 / 3600', '16 frames, not one'),
             ('my_hours = 59_904_000 * 16 / 3600', '25 frames'),
+            ('my_hours = 443.7', 'these are days'),
+            ('my_hours = 426', 'not twice'),
         ],
         '2. A smaller card': [
             (
@@ -1807,6 +1828,15 @@ def smaller_card(recipe):
 """,
                 'the batch is',
             ),
+            (
+                """
+def smaller_card(recipe):
+    old = recipe.train
+    counted = dict(batch=old.batch // 4, steps=4 * old.steps, warmup=4 * old.warmup)
+    return TokenizerRecipe(recipe.model, replace(old, **counted))
+""",
+                'another field than',
+            ),
         ],
     },
     '45_token_cache': {
@@ -1828,6 +1858,7 @@ def smaller_card(recipe):
             ('my_seconds = 1024 * 632e6 / 3.35e12', 'two bytes'),
             ('my_seconds = 1024 * 632e6 * 4 / 3.35e12', 'would be 32 bits'),
             ('my_seconds = 632e6 * 2 / 3.35e12', 'that is one token'),
+            ('my_seconds = 0.410', 'that counts the cache, too'),
         ]
     },
     '49_cli': {
@@ -1883,6 +1914,18 @@ class Encode:
         print(encode_video(self.tokenizer, self.film)[0].tolist())
 """,
                 'raises an error: AttributeError',
+            ),
+            (
+                """
+@dataclass
+class Encode:
+    tokenizer: str
+    file: Path
+
+    def run(self):
+        print([1, 2])
+""",
+                'are the fields called so?',
             ),
         ]
     },
