@@ -649,7 +649,7 @@ ARM_WORDS = {  # what an arm changes, in the order of the table
     'codes16': '16 codes instead of 256',
     'warm0.06': 'temperature of the quantiser 0.06 instead of 0.03',
     'warm0.12': 'temperature of the quantiser 0.12 instead of 0.03',
-    'short': 'a quarter of the steps',
+    'short': "a quarter of the branch's steps: 200 after the base's 3,000",
     'whole-w0': 'from scratch, no prior',
     'whole-w0.06': 'from scratch, prior',
     'patch': 'from scratch, a token for each of 32 patches',

@@ -399,7 +399,8 @@ SCORES = dict(
     rfvd=Score(
         'rFVD',
         'Distance between the reconstructed and the real clips as two sets, in what a small judge '
-        'network sees. It looks at shape and motion, not at pixels, and has no unit.',
+        'network sees. It compares features such as shape, motion, colour and damage, not '
+        'single pixels, and has no unit.',
         '{:.1f}',
         'lower',
         'fvd',
@@ -888,8 +889,7 @@ def notes_on_own_clips(train: VideoFolder, val: VideoFolder) -> list[str]:
             f'{len(train)} clips are few: the models will overfit. Reconstructions of these clips '
             'will be recognisable; generated ones will imitate them.'
         )
-    if len(val) < 64:
-        notes.append('FVD is left out: it says nothing about fewer than 64 clips.')
+    notes.append('FVD is left out: the judge of this page has only seen drawn shapes.')
     if both := overlap_note(train, val):
         notes.append(f'{both}.')
     if val.overlap:
@@ -900,10 +900,9 @@ def notes_on_own_clips(train: VideoFolder, val: VideoFolder) -> list[str]:
     return notes
 
 # %% ../nbs/25_demo.ipynb #d25a0015
-def _own_scores(scores, clips):
-    "The scores that mean something for clips which the judge has never seen."
-    few = clips < 64
-    return {k: v for k, v in scores.items() if 'recognised' not in k and not (few and 'fvd' in k)}
+def _own_scores(scores):
+    "The scores that need no judge: it has never seen clips like these."
+    return {k: v for k, v in scores.items() if 'recognised' not in k and 'fvd' not in k}
 
 
 def measure_tier(
@@ -922,7 +921,7 @@ def measure_tier(
     per_class = PER_CLASS if baselines else 8
     scores, *clips = measure_pair(*pair, net, real, labels, per_class, seed=seed)
     if not baselines:
-        scores = _own_scores(scores, len(real))
+        scores = _own_scores(scores)
     film = write_pictures(out, name, val.class_names, real, labels, *clips)
     passed = criteria(name, scores, baselines) if baselines else []
     return dict(measured=scores, recipe=recipe, film=film, criteria=passed)

@@ -398,7 +398,7 @@ def _vary(factors, share, still):
     changed = dict(factors)
     changed['texture'] = factors['texture'] * share[:, None, None, None]
     changed['drift'] = factors['drift'] * ~still[:, None]
-    # a third of the paths are as large as the frame allows
+    # two thirds of the paths are as large as the frame allows, the others half to three quarters
     changed['reach'] = np.where(factors['reach'] < 2 / 3, 1.5 * factors['reach'] - 0.25, 1.0)
     return changed
 
