@@ -460,7 +460,7 @@ class OurRow(NamedTuple):
     def command(self) -> str:
         "The whole command."
         out = Path('results') / Path(self.file).parent
-        return f'larp evaluate {self.options} {_I3D} --out {out.as_posix()}'
+        return f'larp evaluate {self.options} --batch 64 {_I3D} --out {out.as_posix()}'
 
 
 # StyleGAN-V's file, and its checksum, which a first call without `--trust` prints
@@ -473,7 +473,7 @@ OURS = [  # what is to be measured
         'released weights, reconstruction of UCF101',
         'rfvd',
         'released/reconstruction.json',
-        f'{_RELEASED} --data ucf101:UCF-101',
+        f'{_RELEASED} --generator hywang66/LARP-L-long-AR --data ucf101:UCF-101',
     ),
     OurRow(
         'released weights, generation of UCF101',
@@ -491,7 +491,7 @@ OURS = [  # what is to be measured
         'own training, reconstruction of UCF101',
         'rfvd',
         'own/reconstruction.json',
-        f'{_OWN} --data ucf101:UCF-101',
+        f'{_OWN} --generator runs/lp/generator.safetensors --data ucf101:UCF-101',
     ),
     OurRow(
         'own training, generation of UCF101',
