@@ -34,7 +34,7 @@ def with_exercises(nb, folder):
     text = f'from exercises import try_page\n\ntry_page(globals(), {str(nb)!r})'
     cell = dict(cell_type='code', id='try', metadata={}, execution_count=None, outputs=[])
     page['cells'].append(cell | dict(source=text))
-    for beside in ('images', 'results'):
+    for beside in ('images', 'reference', 'results'):
         (folder / beside).symlink_to(ROOT / beside)
     copy = folder / 'nbs' / nb.name
     copy.parent.mkdir()
