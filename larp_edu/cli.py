@@ -402,6 +402,5 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(f'error: {message}') from None
 
 # %% ../nbs/49_cli.ipynb #78500e98
-#| eval: false
-if __name__ == '__main__':
+if __name__ == '__main__' and '__file__' in globals():  # a program, not a notebook
     main()

@@ -98,6 +98,14 @@ WRONG = {
             (
                 """
 def attend_near(q, k, v, window):
+    near = torch.ones(len(q), len(q)).tril().triu(1 - window)
+    return (q @ k.T / 8**0.5 * near).softmax(-1) @ v
+""",
+                'a score of 0 forbids nothing',
+            ),
+            (
+                """
+def attend_near(q, k, v, window):
     return F.scaled_dot_product_attention(q, k, v)
 """,
                 'your mask lets output 0 see input 1',
@@ -622,6 +630,7 @@ def share_in_top(prior, vectors, indices, codebook, k):
     },
     '17_tokenizer': {
         '1. How small is a clip?': [
+            ('my_ratio = 384', 'two bytes a token'),
             ('my_ratio = 768', 'needs 13 bits'),
             ('my_ratio = 59', 'a byte has 8 bits'),
             ('my_ratio = 157.5', 'three colours'),
@@ -654,6 +663,11 @@ def my_config():
     },
     '18_objective': {
         '1. While quantisation waits': [
+            ('my_share = 0.449', 'by its weight first'),
+            (
+                "my_share = heights['LARP'][2] / (heights['LARP'][1] + heights['LARP'][2])",
+                'the adversarial term needs no indices',
+            ),
             ("my_share = heights['LARP'][2] / sum(heights['LARP'])", 'two of them need indices'),
             (
                 "my_share = heights['LARP'][2] / (sum(heights['LARP']) - heights['LARP'][4])",
@@ -662,6 +676,39 @@ def my_config():
             ('my_share = 60', 'is it per cent'),
         ],
         '2. The largest loss so far': [
+            (LARGEST.replace('__call__', 'forward'), 'write `__call__'),
+            (
+                LARGEST.replace('dict(largest=self.largest)', 'self.largest'),
+                'must be a dict of statistics',
+            ),
+            (
+                """
+class LargestSoFar(Objective):
+    def __init__(self):
+        self.largest = torch.zeros(())
+
+    def __call__(self, model, batch, progress):
+        loss = F.mse_loss(model(batch[0]), batch[1])
+        if self.largest == 0:
+            self.largest.copy_(loss.detach())
+        return loss, dict(largest=self.largest)
+
+    def state_dict(self):
+        return dict(largest=self.largest)
+""",
+                'a larger loss came later',
+            ),
+            (
+                LARGEST
+                + """
+    def state_dict(self):
+        return dict(largest=self.largest)
+
+    def restore(self, before, broken):
+        super().restore(before, torch.tensor(True))
+""",
+                'that was not broken is undone',
+            ),
             (
                 """
 class LargestSoFar(Objective):
@@ -931,11 +978,29 @@ def bigram_nats(seen, new, codes, add):
             ('my_temperature = 4.39', 'that is 1 / T'),
         ],
         '2. The price of a cache': [
+            ('my_megabytes = 3 * 4 * 30 * 1024 * 1280 / 1e6', 'the queries are not kept'),
+            ('my_megabytes = 300', 'a megabyte is a million bytes'),
             ('my_megabytes = 4 * 30 * 1024 * 1280 / 1e6', 'keys and values are both kept'),
             ('my_megabytes = 4 * 2 * 1024 * 1280 / 1e6', 'that is one block'),
             ('my_megabytes = 4 * 30 * 2 * 20 * 1024 * 1280 / 1e6', 'do not count them again'),
         ],
         '3. Min-p': [
+            (
+                """
+def min_p(logits, share):
+    p = logits.softmax(-1)
+    return logits.masked_fill(p < share * p.max(), float('-inf'))
+""",
+                'the largest probability of all rows',
+            ),
+            (
+                """
+def min_p(logits, share):
+    p = logits.softmax(0)
+    return logits.masked_fill(p < share * p.amax(-1, keepdim=True), float('-inf'))
+""",
+                'those of a column: softmax over axis -1',
+            ),
             (
                 """
 def min_p(logits, share):
@@ -986,7 +1051,7 @@ def min_p(logits, share):
 def min_p(logits, share):
     return logits.masked_fill(logits < logits.amax(-1, keepdim=True) - share, float('-inf'))
 """,
-                'of two rows you keep 1 and 1 codes, expected 3 and 1',
+                'of two rows you keep 1 and 1 codes, expected 4 and 1',
             ),
             (
                 """
@@ -1042,6 +1107,8 @@ def guided_naive(model, cond, scales, seed):
             ('my_distance = 6.1', 'this distance is squared already'),
         ],
         '2. Divided by N, or by N - 1': [
+            ('my_share = 0.25', 'the larger variance is 4/3'),
+            ('my_share = 0.0625', 'take the root of the variances first'),
             ('my_share = 1 / 3', 'standard deviations are compared'),
             ('my_share = (4 / 3) ** 0.5 - 1', 'the distance is squared'),
             ('my_share = 0', 'divided by 3 is larger'),
@@ -1322,6 +1389,10 @@ def recognised_by_class(named, asked, classes):
             ('my_factor = 10 ** ((falls[14] - falls[15]) / 10)', 'turn your ratio around'),
         ],
         '2. How often is token 5 decoded?': [
+            ('my_share = 1 - at_least(5) / 2', 'u below log 5 / log 33'),
+            ('my_share = 0.526', 'k need not be exactly 5'),
+            ('my_share = 0.27', 'add their half'),
+            ('my_share = 0.5 + at_least(6) / 2', 'with k = 5 token 5 is there'),
             ('my_share = 1 - math.log(5) / math.log(33)', 'the other half keep all'),
             ('my_share = 0.23', 'in which token 5 is missing'),
             ('my_share = 0.5 + 0.5 * 28 / 32', 'its logarithm is'),
@@ -1452,6 +1523,7 @@ def two_speeds(video):
     },
     '32_explore': {
         '1. How many blocks?': [
+            ("my_blocks = shares['holistic'].mean() * 32", 'that is the holistic tokenizer'),
             ('my_blocks = share.mean() * 16', 'a clip has 32 blocks, not 16'),
             ('my_blocks = share.mean()', 'expected the number of blocks'),
             ('my_blocks = 1', 'look at what was measured'),
@@ -1841,6 +1913,9 @@ def smaller_card(recipe):
     },
     '45_token_cache': {
         '1. A cache of UCF101': [
+            ('my_megabytes = 107_000 * 1024 * 4 / 1e6', 'not with four'),
+            ('my_megabytes = 178', 'not packed into 13 bits'),
+            ('my_megabytes = 0.22', 'that is gigabytes'),
             ('my_megabytes = 107_000 * 1024 * 8 / 1e6', 'not with the eight'),
             ('my_megabytes = 107_000 * 1024 / 1e6', 'counts to 255 only'),
             ('my_megabytes = 9537 * 2048 / 1e6', 'all windows'),
@@ -1863,6 +1938,52 @@ def smaller_card(recipe):
     },
     '49_cli': {
         '2. A command of your own': [
+            (
+                """
+@dataclass
+class Encode:
+    tokenizer: str
+    film: Path
+
+    def run(self):
+        from larp_edu import encode_video, load_tokenizer
+        print(encode_video(load_tokenizer('tokenizer'), self.film)[0].tolist())
+""",
+                'with --tokenizer any_count it prints the tokens of another',
+            ),
+            (
+                """
+@dataclass
+class Encode:
+    tokenizer: str
+    film: Path
+""",
+                'has no method `run`',
+            ),
+            (
+                """
+class Encode:
+    tokenizer: str
+    film: Path
+
+    def run(self):
+        print([1])
+""",
+                'is `@dataclass` there?',
+            ),
+            (
+                """
+@dataclass
+class Encode:
+    tokenizer: str
+    film: Path
+
+    def run(self):
+        from larp_edu import LARPTokenizer, encode_video
+        print(encode_video(LARPTokenizer.load(self.tokenizer), self.film)[0].tolist())
+""",
+                'is the name of a shipped tokenizer',
+            ),
             (
                 """
 @dataclass
