@@ -1574,6 +1574,14 @@ def mixed_bits(bits, share, codes):
             (
                 """
 def between(tok, first, second, share):
+    x, y = (tok.quantizer.embedding.weight[indices] for indices in (first, second))
+    return tok.quantizer(torch.lerp(x, y, share), sample=False).indices
+""",
+                'you mix raw rows of the codebook',
+            ),
+            (
+                """
+def between(tok, first, second, share):
     return torch.lerp(first.float(), second.float(), share).round().long()
 """,
                 'code 5 is not between codes 4 and 6',
