@@ -160,6 +160,7 @@ MEASURES = {  # scores in words
     'nats_clip': 'nats a clip',
     'perplexity': 'effective codes',
     'distortion': 'PSNR',  # minus PSNR in the rows of a table, so that less is better
+    'psnr': 'PSNR',
     'psnr_plain': 'PSNR without texture',
     'distortion_plain': 'minus PSNR without texture',
 }
@@ -221,7 +222,7 @@ PAPER_COUNTS = {
 
 # %% ../nbs/33_claims.ipynb #claim03c
 def prior_claims(scale: Scale) -> list[Claim]:
-    "Question 1: what the prior does, added late to a trained tokenizer or there from the start."
+    "Question 1: what the prior does, added late to a trained tokenizer or present from the start."
     cheap = cheap_ways(scale)
     late = 'added late: '
     fairly = ', counted from where those lie'
@@ -242,7 +243,7 @@ def prior_claims(scale: Scale) -> list[Claim]:
         Claim(1, whole + 'reconstruction is worse', 'rFVD 31, without 23', 'rfvd', *WHOLE, 1,
               doubt=longer, later=True),
         Claim(1, whole + 'generated clips are better', 'gFVD 107, without 190', 'gfvd', *WHOLE, -1,
-              doubt=longer, short='there from the start', later=True),
+              doubt=longer, short='present from the start', later=True),
         Claim(1, whole + 'fewer nats', 'none', 'nats_clip', *WHOLE, -1, doubt=longer, later=True),
         Claim(1, late + 'better clips than the cheap ways, at equal rFVD', 'none', 'gfvd', WITH,
               cheap, -1, 'rfvd', doubt='a cheap way not tried',
@@ -313,9 +314,13 @@ def token_claims(scale: Scale) -> list[Claim]:
               *patches, 1, doubt=longer, later=True),
         Claim(5, 'patchwise tokens: generated clips are better with the prior', 'none', 'gfvd',
               *patches, -1, doubt='a larger generator', later=True,
-              short='there from the start, with a token for each patch'),
+              short='present from the start, with one token for each patch'),
         Claim(5, 'patchwise tokens: fewer nats with the prior', 'none', 'nats_clip', *patches, -1,
               doubt='a larger generator', later=True),
+        Claim(5, 'patchwise tokens: PSNR is lower with the prior', 'none', 'psnr', *patches, -1,
+              doubt=longer, later=True),
+        Claim(5, 'patchwise tokens: it drops what nobody can predict', 'none', 'psnr_plain',
+              *patches, 1, doubt=longer, later=True),
         Claim(5, 'patchwise tokens are easier in raster order than in a random one', 'none',
               'nats', arms_named('patch', order=1), arms_named('patch'), 1,
               doubt='a larger generator', later=True),

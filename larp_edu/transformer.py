@@ -192,7 +192,7 @@ def sincos_3d(
     grid: tuple[int, int, int],  # patches along (t, h, w)
     dim: int,
 ) -> Tensor:  # (t*h*w, dim) float64, patches in that order
-    """Space-time table: a time code plus a space code for each patch.
+    """Space-time table: a time vector plus a space vector for each patch.
 
     In space, columns fill the first half of the channels, rows the second (the LARP release).
     Raises ValueError unless 4 divides `dim`."""
