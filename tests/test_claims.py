@@ -197,7 +197,7 @@ def test_the_sentence_says_what_the_rows_say():
     assert worse in said
     assert 'from the start: not run yet; ' in said
     assert 'shorter training: yes (-0.9, 95 % interval -1.1 to -0.7, 3 seeds); ' in said
-    assert said.endswith('with a token for each patch: not run yet.')
+    assert said.endswith('with one token for each patch: not run yet.')
     assert verdict_sentence(ScoreTable([])).count('not run yet') == 4
 
 
