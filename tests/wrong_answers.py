@@ -3,7 +3,7 @@
 {page: {title of the exercise: [(code of the answer, part of what is said), ...]}}. The code runs
 after the page, in its names."""
 
-# what two of the wrong answers on page 18 begin with
+# what wrong answers on page 18 are made of: a right one without `state_dict`, and with it
 LARGEST = """
 class LargestSoFar(Objective):
     def __init__(self):
@@ -14,6 +14,15 @@ class LargestSoFar(Objective):
         self.largest.copy_(torch.maximum(self.largest, loss.detach()))
         return loss, dict(largest=self.largest)
 """
+REMEMBERS = 'self.largest.copy_(torch.maximum(self.largest, loss.detach()))'  # its line
+LAST = 'self.largest.copy_(loss.detach())'
+KEPT = (
+    LARGEST
+    + """
+    def state_dict(self):
+        return dict(largest=self.largest)
+"""
+)
 
 # what three of the wrong answers on page 21 are made of
 GUIDED = """
@@ -681,29 +690,10 @@ def my_config():
                 LARGEST.replace('dict(largest=self.largest)', 'self.largest'),
                 'must be a dict of statistics',
             ),
+            (KEPT.replace(REMEMBERS, f'if self.largest == 0: {LAST}'), 'a larger loss came later'),
             (
-                """
-class LargestSoFar(Objective):
-    def __init__(self):
-        self.largest = torch.zeros(())
-
-    def __call__(self, model, batch, progress):
-        loss = F.mse_loss(model(batch[0]), batch[1])
-        if self.largest == 0:
-            self.largest.copy_(loss.detach())
-        return loss, dict(largest=self.largest)
-
-    def state_dict(self):
-        return dict(largest=self.largest)
-""",
-                'a larger loss came later',
-            ),
-            (
-                LARGEST
+                KEPT
                 + """
-    def state_dict(self):
-        return dict(largest=self.largest)
-
     def restore(self, before, broken):
         super().restore(before, torch.tensor(True))
 """,
@@ -731,22 +721,7 @@ class LargestSoFar(Objective):
 """,
                 'is your `state_dict` a copy?',
             ),
-            (
-                """
-class LargestSoFar(Objective):
-    def __init__(self):
-        self.largest = torch.zeros(())
-
-    def __call__(self, model, batch, progress):
-        loss = F.mse_loss(model(batch[0]), batch[1])
-        self.largest.copy_(loss.detach())
-        return loss, dict(largest=self.largest)
-
-    def state_dict(self):
-        return dict(largest=self.largest)
-""",
-                'the last loss, not the largest',
-            ),
+            (KEPT.replace(REMEMBERS, LAST), 'the last loss, not the largest'),
         ],
     },
     '19_trainer': {
