@@ -163,14 +163,17 @@ def _check_gif(path):
         raise ValueError(f'{path}: cut off in picture {number} ({e})') from e
 
 # %% ../nbs/04_video.ipynb #98120f40
-def _converter(stream):
+def _converter(stream, path):
     "A function from a decoded frame to uint8 (H, W, 3), turned upright as phones ask for."
     convert = VideoReformatter()  # made once: that is the slow part
     size = stream.width, stream.height
 
     def to_rgb(frame):
-        # frames are small: more threads only wait
-        image = convert.reformat(frame, *size, format='rgb24', threads=1).to_ndarray()
+        try:  # frames are small: more threads only wait
+            image = convert.reformat(frame, *size, format='rgb24', threads=1).to_ndarray()
+        except av.FFmpegError as e:
+            reason = f'colour space {frame.colorspace} cannot be made RGB ({e.strerror})'
+            raise ValueError(f'{path}: {reason}') from e
         image = np.rot90(image, round(frame.rotation / 90))
         return torch.from_numpy(np.ascontiguousarray(image))
 
@@ -186,7 +189,7 @@ class _Picture(NamedTuple):
 def _pictures(path, stamp=None):
     "The pictures of a film in the order of showing: all of them, or those from a time on."
     with _opened(path) as (container, stream):
-        to_rgb = _converter(stream)
+        to_rgb = _converter(stream, path)
         frames = container.decode(stream)
         if stamp is not None:
             container.seek(stamp, stream=stream)
@@ -231,12 +234,13 @@ def _prove_jumps(path):
 
 def _is_next(pictures, wanted):
     "Whether the next one of `pictures` has the time stamp and the pixels that are wanted."
+    pixels = wanted.rgb()
     try:
         picture = next(pictures, None)
+        same_time = picture is not None and picture.stamp == wanted.stamp
+        return same_time and torch.equal(picture.rgb(), pixels)
     except ValueError:  # FFmpeg could not jump there, or not read on
         return False
-    same_time = picture is not None and picture.stamp == wanted.stamp
-    return same_time and torch.equal(picture.rgb(), wanted.rgb())
 
 # %% ../nbs/04_video.ipynb #jump0005
 def probe_video(path: str | Path) -> VideoInfo:

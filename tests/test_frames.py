@@ -54,6 +54,7 @@ REFUSED = {
     'cut off, AVI': 'cut off',
     'cut off, Matroska': 'cut off',
     'GIF whose last picture breaks off': 'cut off in picture 5',
+    'colours that FFmpeg cannot convert': 'colour space 8 cannot be made RGB',
     'sound with a cover picture (report 15)': 'no video in it (found a cover picture, audio)',
 }
 

@@ -241,6 +241,12 @@ TROUBLES |= {
 }
 
 
+@trouble('colours that FFmpeg cannot convert')
+def unknown_colours(folder):
+    film(folder / 'film.mp4', colorspace='ycgco')
+    return folder / 'film.mp4'
+
+
 @trouble('empty edit before the film')
 def late_start(folder):
     film(folder / 'early.mp4', between=2)
