@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 import torch
+from larp_edu.files import write_bytes
 from larp_edu.generator import ARConfig, ARTransformer
 from larp_edu.machine import provenance
 from larp_edu.sampling import generate
@@ -84,7 +85,7 @@ def main():
         rows=rows,
     )
     a.out.parent.mkdir(exist_ok=True)
-    a.out.write_text(json.dumps(out, indent=1) + '\n')
+    write_bytes(a.out, (json.dumps(out, indent=1) + '\n').encode())
     print('wrote', a.out)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from larp_edu.files import write_bytes
 from larp_edu.clips import resize_crop, to_float
 from larp_edu.machine import provenance
 from larp_edu.shards import Shards, VideoIndex, write_shards
@@ -188,7 +189,7 @@ def main():
         av=av.__version__,
         rows=rows,
     )
-    args.out.write_text(json.dumps(report, indent=1) + '\n')
+    write_bytes(args.out, (json.dumps(report, indent=1) + '\n').encode())
     print('wrote', args.out)
 
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from larp_edu.files import write_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES = 16
@@ -151,7 +152,7 @@ def main():
         processor=made['hardware']['processor'],
         rows=rows,
     )
-    args.out.write_text(json.dumps(report, indent=1) + '\n')
+    write_bytes(args.out, (json.dumps(report, indent=1) + '\n').encode())
 
 
 if __name__ == '__main__':

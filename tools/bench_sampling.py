@@ -16,6 +16,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from larp_edu.files import write_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKER = """
@@ -109,7 +110,7 @@ def main():
     for job in JOBS:
         out['rows'].append(measure(job, sides, a.repeats))
         print({k: v for k, v in out['rows'][-1].items() if k != 'all'}, flush=True)
-        a.out.write_text(json.dumps(out, indent=1) + '\n')
+        write_bytes(a.out, (json.dumps(out, indent=1) + '\n').encode())
 
 
 if __name__ == '__main__':

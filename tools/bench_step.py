@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from larp_edu.files import write_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = 'toy_step', 'small_step', 'small_step_no_prior', 'encode', 'decode'
@@ -162,7 +163,7 @@ def main() -> None:
 
     about = dict(before=commit(args.against), unit='processor seconds, one thread, medians')
     result = dict(rows=rows, **about, provenance=provenance())
-    args.out.write_text(json.dumps(result, indent=1) + '\n')
+    write_bytes(args.out, (json.dumps(result, indent=1) + '\n').encode())
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 from larp_edu import video
+from larp_edu.files import write_bytes
 from larp_edu.machine import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -548,7 +549,7 @@ def main():
         kinds=kinds,
         troubles=troubles,
     )
-    args.out.write_text(json.dumps(report, indent=1) + '\n')
+    write_bytes(args.out, (json.dumps(report, indent=1) + '\n').encode())
 
 
 if __name__ == '__main__':
