@@ -79,7 +79,8 @@ def check_number(
 def _number_fault(answer, truth, within, wrong, slips):
     "What is wrong with a number, or None."
     try:
-        number = float(answer)
+        # a loss that has a gradient is a number, too
+        number = float(answer.detach() if torch.is_tensor(answer) else answer)
     except (TypeError, ValueError):
         return f'your answer is {answer!r}, expected one number'
     if not math.isfinite(number):
@@ -88,7 +89,12 @@ def _number_fault(answer, truth, within, wrong, slips):
     if abs(number - truth) <= within:
         return None
     text = min(wrong, key=lambda text: abs(number - wrong[text]), default=None)
-    if text is not None and abs(number - wrong[text]) <= min(within, 0.1 * abs(truth) + 1e-9):
+    reach = min(within, 0.1 * abs(truth) + 1e-9)
+    if text is not None and abs(wrong[text]) > 2 * abs(truth):
+        reach = max(
+            reach, 0.03 * abs(wrong[text])
+        )  # far from the truth, rounded numbers differ more
+    if text is not None and abs(number - wrong[text]) <= reach:
         return text
     for factor, text in SLIPS.items() if slips else ():
         if abs(number / factor - truth) <= within < abs(truth) / 5:

@@ -134,8 +134,8 @@ def judge_damages(
 def validate_judge(net: ShapeNet, world: World) -> dict:  # JSON-able
     """Distances of damaged clips, of baselines and of other real clips to real clips.
 
-    Keys: `damages` {kind: {strengths, fvd, rises}}, `baselines`, `floor`, its kernel distance,
-    `recognised` (real clips whose class is named), `clips` (on each side)."""
+    Keys: `world`, `damages` {kind: {strengths, fvd, rises}}, `baselines`, `floor`, its kernel
+    distance, `recognised` (real clips whose class is named), `clips` (on each side)."""
     n, data = world.measured, world.held_out()
     real, labels = draw_clips(data, 0, n)
     reference = judge_features(net, real)
@@ -340,7 +340,7 @@ def change_by_position(
     tok: LARPTokenizer,
     indices: Tensor,  # (N, n)
 ) -> list[float]:  # n numbers
-    "Root mean square change of the pixels when one token is that of the next clip, per position."
+    "Root mean square change of the pixels when one token is that of the clip before, per position."
     whole = tok.decode(indices)
     changes = []
     for k in range(indices.shape[1]):

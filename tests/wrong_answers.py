@@ -313,7 +313,6 @@ def snake(t, h, w):
     '13_holistic': {
         '1. Shuffled tokens': [
             ('my_psnr = psnr(drawn, large_clips)', 'here order counts'),
-            ('my_psnr = PLATEAU', 'shuffled tokens lose these, too'),
             ('my_psnr = psnr(large_clips.roll(1, 0), large_clips)', 'something greyer'),
         ],
         '2. Queries that read': [
@@ -374,6 +373,17 @@ def read_clip(blocks, patches, queries):
             ('my_temperature = 1.0', 'much too large'),
         ],
         '4. Rows that follow without a gradient': [
+            (
+                """
+def move_rows(codebook, z, indices, keep):
+    new = torch.zeros_like(codebook)
+    for k in indices.unique():
+        mean = z[indices == k].mean(0)
+        new[k] = F.normalize(keep * codebook[k] + (1 - keep) * mean, dim=0)
+    return new
+""",
+                'is zero now: it stays where it is',
+            ),
             (
                 """
 def move_rows(codebook, z, indices, keep):
@@ -495,7 +505,7 @@ def move_rows(codebook, z, indices, keep):
             ('my_logit = 0.9', 'the question asks for the logit'),
             ('my_logit = np.log10(9)', 'base 10'),
             ('my_logit = -np.log(9)', 'wrong in sign'),
-            ('my_logit = 2.0', 'the released targets'),
+            ('my_logit = 2.0', "LARP's targets"),
         ],
         '2. A loss for motion': [
             ('motion_loss = F.l1_loss', 'brighter all over costs something'),
@@ -564,9 +574,10 @@ def motion_loss(recon, clip):
             ('my_loss = prior_bounds(128)[0]', 'that is the lower bound'),
             ('my_loss = math.log(128)', 'knows nothing'),
             ('my_loss = 8.04', 'the best case for 8,192 codes'),
-            ('my_loss = 11 / 12 * certain_loss()', 'the first token has no guess'),
+            ('my_loss = 11 / 12 * certain_loss()', 'the first one has no guess'),
         ],
         '2. Half of the uniform loss': [
+            ('my_temperature = 0.185', 'that is the other curve'),
             ('my_temperature = 1', 'the lower bound is 7.0 of 9.0'),
             ('my_temperature = 0.22', 'differ by up to 2'),
         ],
@@ -648,6 +659,14 @@ def share_in_top(prior, vectors, indices, codebook, k):
             (
                 """
 def my_config():
+    small = tokenizer_presets['small']
+    return replace(small, dim=128, encoder_depth=7, decoder_depth=7, prior_dim=96)
+""",
+                'prior_dim is 96, but should stay',
+            ),
+            (
+                """
+def my_config():
     return replace(tokenizer_presets['small'], dim=128)
 """,
                 'one more block still fits',
@@ -672,6 +691,11 @@ def my_config():
     },
     '18_objective': {
         '1. While quantisation waits': [
+            (
+                "my_share = paid['perceptual'] / (unquantised + paid['vq'])",
+                "the quantiser's term needs indices",
+            ),
+            ('my_share = 0.5', 'too small'),
             ('my_share = 0.449', 'by its weight first'),
             (
                 "my_share = heights['LARP'][2] / (heights['LARP'][1] + heights['LARP'][2])",
@@ -685,6 +709,31 @@ def my_config():
             ('my_share = 60', 'is it per cent'),
         ],
         '2. The largest loss so far': [
+            (
+                KEPT.replace('dict(largest=self.largest)', 'dict(largest=loss.detach())', 1),
+                'is that of the last batch',
+            ),
+            (
+                KEPT.replace('torch.zeros(())', 'torch.tensor(-math.inf)'),
+                'begins at -inf, expected 0',
+            ),
+            (KEPT.replace('torch.zeros(())', 'torch.tensor(0)'), 'which holds no loss'),
+            (
+                KEPT
+                + """
+    def load_state_dict(self, tensors):
+        self.largest = tensors['largest']
+""",
+                'changes with the first: copy it',
+            ),
+            (
+                LARGEST
+                + """
+    def state_dict(self):
+        return dict(largest=self.largest.item())
+""",
+                "a float as 'largest', expected the tensor",
+            ),
             (LARGEST.replace('__call__', 'forward'), 'write `__call__'),
             (
                 LARGEST.replace('dict(largest=self.largest)', 'self.largest'),
@@ -827,6 +876,7 @@ def shuffled(n, batch, start):
             ),
         ],
         '2. One block of the largest': [
+            ('my_parameters = 12 * 1280**2', 'and two norms'),
             ('my_parameters = 12 * 1280**2 + 2 * 1280', 'with a hidden width of 3,584'),
             ('my_parameters = 4 * 1280**2 + 3 * 1280 * 3413 + 2 * 1280', '8/3 of the width'),
             ('my_parameters = 4 * 1280**2 + 3 * 1280 * 3584 + 1280', 'a block has two norms'),
@@ -950,16 +1000,29 @@ def bigram_nats(seen, new, codes, add):
         '1. Nine times in ten': [
             ('my_temperature = 0.5', 'seven tenths of their sum'),
             ('my_temperature = 0.5 / 0.9', 'not the probabilities'),
-            ('my_temperature = 4.39', 'that is 1 / T'),
+            ('my_temperature = 4.5', 'that is 1 / T'),
         ],
         '2. The price of a cache': [
+            ('my_megabytes = 30 * 2 * 1024 * 1280 * 4', 'these are bytes'),
             ('my_megabytes = 3 * 4 * 30 * 1024 * 1280 / 1e6', 'the queries are not kept'),
             ('my_megabytes = 300', 'a megabyte is a million bytes'),
-            ('my_megabytes = 4 * 30 * 1024 * 1280 / 1e6', 'keys and values are both kept'),
+            ('my_megabytes = 4 * 30 * 1024 * 1280 / 1e6', 'half of it: keys and values'),
             ('my_megabytes = 4 * 2 * 1024 * 1280 / 1e6', 'that is one block'),
             ('my_megabytes = 4 * 30 * 2 * 20 * 1024 * 1280 / 1e6', 'do not count them again'),
         ],
         '3. Min-p': [
+            (
+                """
+def min_p(logits, share):
+    least = logits.amax(-1, keepdim=True) + math.log(share)
+    return logits.masked_fill(logits <= least, float('-inf'))
+""",
+                '"at least" is not "more than"',
+            ),
+            (
+                'min_p = lambda logits, share: filter_logits(logits, top_p=1 - share)',
+                'expected 5 and 1',
+            ),
             (
                 """
 def min_p(logits, share):
@@ -1026,7 +1089,7 @@ def min_p(logits, share):
 def min_p(logits, share):
     return logits.masked_fill(logits < logits.amax(-1, keepdim=True) - share, float('-inf'))
 """,
-                'of two rows you keep 1 and 1 codes, expected 4 and 1',
+                'of two rows you keep 1 and 1 codes, expected 5 and 1',
             ),
             (
                 """
@@ -1046,6 +1109,13 @@ def min_p(logits, share):
             ),
         ],
         '4. Guidance for some of the tokens': [
+            (
+                GUIDED.replace(
+                    'guided_logits(answers, scale)',
+                    '(lambda a, b: a + scale * (a - b))(*answers.chunk(2))',
+                ),
+                'go from "without" towards "with"',
+            ),
             (
                 """
 def guided_naive(model, cond, scales, seed):
@@ -1091,6 +1161,29 @@ def guided_naive(model, cond, scales, seed):
             ('my_share = 2.4', 'is it per cent'),
         ],
         '3. The floor of a set': [
+            (
+                """
+def floor_of(rows, n, draws=4):
+    found = []
+    for _ in range(draws):
+        order = torch.randperm(2 * n)
+        one, other = rows[order[:n]], rows[order[n:]]
+        found.append(distances(one, other)[0])
+    return np.mean(found)
+""",
+                'mix all rows, not the first 2 n only',
+            ),
+            (
+                """
+def floor_of(rows, n, draws=4):
+    order, found = torch.randperm(len(rows)), []
+    for _ in range(draws):
+        others = order[n:][torch.randperm(len(rows) - n)[:n]]
+        found.append(distances(rows[order[:n]], rows[others])[0])
+    return np.mean(found)
+""",
+                'and a new pair each time?',
+            ),
             (
                 """
 def floor_of(rows, n, draws=4):
@@ -1512,6 +1605,20 @@ def two_speeds(video):
             (
                 """
 def mixed_bits(bits, share, codes):
+    return -(0.5 * 2.0**-bits + 0.5 / codes).log2()
+""",
+                'need not be one half',
+            ),
+            (
+                """
+def mixed_bits(bits, share, codes):
+    return -(2.0 ** -bits.double() + share / codes).log2()
+""",
+                'keeps only `1 - share`',
+            ),
+            (
+                """
+def mixed_bits(bits, share, codes):
     return (1 - share) * bits + share * math.log2(codes)
 """,
                 'an impossible token has infinitely many',
@@ -1533,9 +1640,9 @@ def mixed_bits(bits, share, codes):
             (
                 """
 def mixed_bits(bits, share, codes):
-    return -((1 - share) * 2.0**-bits + share / 256).log2()
+    return -((1 - share) * 2.0**-bits + share / 1024).log2()
 """,
-                '`codes` need not be 256',
+                '`codes` need not be 1,024',
             ),
             (
                 """
@@ -1653,6 +1760,31 @@ def unpaired_interval(first, second):
             ('my_points = 15', 'is there already, and is trained once'),
         ],
         '2. Parents first': [
+            ('parents_first = lambda points: set(points)', 'the result is a set'),
+            ('parents_first = lambda points: None', 'is a `return` missing?'),
+            (
+                """
+def parents_first(points):
+    found, todo = [], list(points)
+    while todo:
+        point = todo.pop(0)
+        if point not in found:
+            found.append(point)
+            todo += point.parents
+    return found[::-1]
+""",
+                'which it needs',
+            ),
+            (
+                """
+def parents_first(points, seen={}):
+    for point in points:
+        parents_first(point.parents, seen)
+        seen[point] = None
+    return list(seen)
+""",
+                'expected the 2 that are needed',
+            ),
             ('parents_first = lambda points: points', 'is missing'),
             (
                 'parents_first = lambda points: [q for p in points for q in (*p.parents, p)]',
@@ -1846,6 +1978,25 @@ def add_mine(path):
             ('my_hours = 426', 'not twice'),
         ],
         '2. A smaller card': [
+            (
+                """
+def smaller_card(recipe):
+    old = recipe.train
+    train = replace(old, batch=old.batch // 4, steps=4 * old.steps, warmup=4 * old.warmup)
+    return replace(recipe, train=replace(train, lr=old.lr / 4))
+""",
+                'has changed, too: train.lr',
+            ),
+            (
+                """
+def smaller_card(recipe):
+    old = recipe.train
+    for name, value in dict(batch=old.batch // 4, steps=4 * old.steps, warmup=80).items():
+        object.__setattr__(old, name, value)
+    return recipe
+""",
+                'make a new one with `replace`',
+            ),
             (
                 """
 def smaller_card(recipe):
