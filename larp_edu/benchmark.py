@@ -429,7 +429,7 @@ PUBLISHED = [  # as in the paper's tables 1 and 2, and later methods
         ('LARP-L-Long', '173M', '632M', 1024, 20, 5.1, 57, 'paper'),
         ("AdapTok (on LARP's recipe)", None, None, '~1024', 28, 11, 67, 'its repository'),
         ('NAR-LP on LARP tokens, 34 steps', '173M', '694M', 1024, 20, None, 71.1, 'second hand'),
-        ('EVATok', None, '633M', 756, 9.7, 4.0, 48, 'its repository'),
+        ('EVATok', None, '633M', 756, 9.7, 4.0, 48, 'second hand'),
     )
 ]
 

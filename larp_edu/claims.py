@@ -247,8 +247,9 @@ def prior_claims(scale: Scale) -> list[Claim]:
         Claim(1, whole + 'fewer nats', 'none', 'nats_clip', *WHOLE, -1, doubt=longer, later=True),
         Claim(1, late + 'better clips than the cheap ways, at equal rFVD', 'none', 'gfvd', WITH,
               cheap, -1, 'rfvd', doubt='a cheap way not tried',
-              short='the late one compared, at equal rFVD, with tokenizers that have fewer '
-              'tokens or codes, a warmer quantiser, or a shorter training'),
+              short='added late, against tokenizers with equally good reconstructions (equal '
+              'rFVD) that have fewer tokens or codes, a higher temperature of the quantiser, '
+              'or a shorter training'),
         Claim(1, late + 'fewer nats than the cheap ways, at equal PSNR', 'none', 'nats_clip', WITH,
               cheap, -1, 'distortion', doubt='the other sign with a large generator'),
         Claim(1, whole + 'better clips than the cheap ways, at equal rFVD', 'none', 'gfvd',

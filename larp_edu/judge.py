@@ -126,7 +126,7 @@ class ShapeNet(nn.Module):
     """Small 3-D convolutional classifier of ShapeWorld clips (B, 3, T, H, W) in [0, 1].
 
     `forward` gives logits (B, classes + 1); the last answer means "no motion". `features` (B, dim),
-    its last hidden activations, are the toy counterpart of I3D in FVD."""
+    the numbers before its last ReLU, are the toy counterpart of I3D in FVD."""
 
     def __init__(
         self,

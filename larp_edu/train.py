@@ -279,7 +279,7 @@ def _time_and_memory(trainer: Trainer, tries: int) -> tuple[float, float]:
 
 def price(
     trainer: Trainer,
-    tries: int = 3,  # steps to time
+    tries: int = 3,  # steps to time, or the objective's period if that is longer
 ) -> dict[str, Any]:
     """What a run costs here: parameters, flops_per_clip (forward and backward), clips_per_second,
     mfu, processes, hours, gpu_hours, memory_gb.
