@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from larp_edu.files import write_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES = 16
@@ -125,6 +124,9 @@ def main():
     args = p.parse_args()
     if args.child:
         return child(args.child, args.clips[0], args.seconds)
+    # here, because a child runs in another version, which may lack one of them
+    from bench_step import commit
+    from larp_edu.files import write_bytes
     from larp_edu.machine import provenance
 
     with tempfile.TemporaryDirectory() as folder:
@@ -149,6 +151,7 @@ def main():
         seed=0,
         date=made['date'],
         commit=made['commit'],
+        before=commit(args.against) if args.against else None,
         processor=made['hardware']['processor'],
         rows=rows,
     )
