@@ -91,9 +91,8 @@ def _number_fault(answer, truth, within, wrong, slips):
     text = min(wrong, key=lambda text: abs(number - wrong[text]), default=None)
     reach = min(within, 0.1 * abs(truth) + 1e-9)
     if text is not None and abs(wrong[text]) > 2 * abs(truth):
-        reach = max(
-            reach, 0.03 * abs(wrong[text])
-        )  # far from the truth, rounded numbers differ more
+        # far from the truth, rounded numbers differ more
+        reach = max(reach, 0.03 * abs(wrong[text]))
     if text is not None and abs(number - wrong[text]) <= reach:
         return text
     for factor, text in SLIPS.items() if slips else ():
