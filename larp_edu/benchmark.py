@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from .files import write_bytes
+from .files import write_json
 from .machine import memory_bandwidth, peak_flops, provenance
 from .losses import Discriminator, adversarial_loss
 from .tokenizer import LARPTokenizer, TokenizerConfig, tokenizer_presets
@@ -373,7 +373,7 @@ def measure_speed(
                 flush=True,
             )
             rows.append(row)
-            write_bytes(out, (json.dumps(result, indent=1) + '\n').encode())
+            write_json(out, result)
     return result
 
 # %% ../nbs/48_benchmark.ipynb #gpurows2

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 from .shapeworld import ClipDataset
 from .clips import resize_clips
-from .files import fingerprint, write_bytes
+from .files import fingerprint, write_bytes, write_json
 from .machine import device_and_dtype, provenance
 from .distributed import processes
 from .quantize import CodeUsage
@@ -292,7 +292,7 @@ def _made(data: ClipDataset, left_out: list[str], stats: FeatureStats) -> dict:
 def _write_result(out: str | Path, name: str, result: dict) -> dict:
     "Write and return a result."
     if processes().is_main_process:
-        write_bytes(Path(out) / f'{name}.json', (json.dumps(result, indent=1) + '\n').encode())
+        write_json(Path(out) / f'{name}.json', result)
     return result
 
 # %% ../nbs/47_evaluation.ipynb #b3706dd2

@@ -16,7 +16,7 @@ import psutil
 import torch
 from playwright.sync_api import sync_playwright
 from larp_edu.explore import replace_token, token_attention
-from larp_edu.files import asset, write_bytes
+from larp_edu.files import asset, write_bytes, write_json
 from larp_edu.machine import provenance
 from larp_edu.tokenizer import LARPTokenizer
 from larp_edu.nested import NestedTokenizer
@@ -157,9 +157,8 @@ def main():
     for name, pixels in found.items():
         write_bytes(ROOT / f'images/panels/{name}.png', png(pixels))
     write_bytes(ROOT / 'images/app-panels.png', png(stack([found['count'], found['token']])))
-    text = json.dumps(result, indent=1) + '\n'
-    write_bytes(ROOT / 'results/slider-latency.json', text.encode())
-    print(text, end='')
+    write_json(ROOT / 'results/slider-latency.json', result)
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == '__main__':

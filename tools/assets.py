@@ -6,13 +6,12 @@ NAME: shapenet (the judge), pair (tokenizer and generator), frames (a generator 
 frames), nested (any number of tokens, with its generator), patchwise (a tokenizer)."""
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import torch
 from torch import Tensor
-from larp_edu.files import asset, save_model, write_bytes
+from larp_edu.files import asset, save_model, write_json
 from larp_edu.generator import ARTransformer
 from larp_edu.judge import ShapeNet, train_shapenet
 from larp_edu.machine import hardware
@@ -63,7 +62,7 @@ def ship(name, model, **card):
     "Weights as fp16, with a card inside the file and beside it."
     card = dict(card, command='make assets', hardware=hardware())
     save_model(asset(f'{name}.safetensors'), model, half=True, **card)
-    write_bytes(asset(f'{name}.json'), (json.dumps(card, indent=1) + '\n').encode())
+    write_json(asset(f'{name}.json'), card)
 
 
 def without_prior(tok):

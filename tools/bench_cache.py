@@ -7,13 +7,12 @@ they still mean something.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 import torch
-from larp_edu.files import write_bytes
+from larp_edu.files import write_json
 from larp_edu.generator import ARConfig, ARTransformer
 from larp_edu.machine import provenance
 from larp_edu.sampling import generate
@@ -84,8 +83,7 @@ def main():
         **provenance(),
         rows=rows,
     )
-    a.out.parent.mkdir(exist_ok=True)
-    write_bytes(a.out, (json.dumps(out, indent=1) + '\n').encode())
+    write_json(a.out, out)
     print('wrote', a.out)
 
 

@@ -6,7 +6,6 @@ are made from them in a temporary folder. imageio and torchcodec are measured wh
 imported, else 'not run'. Figures go to results/decoding.json."""
 
 import argparse
-import json
 import random
 import tempfile
 import time
@@ -14,8 +13,8 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from larp_edu.files import write_bytes
 from larp_edu.clips import resize_crop, to_float
+from larp_edu.files import write_json
 from larp_edu.machine import provenance
 from larp_edu.shards import Shards, VideoIndex, write_shards
 from larp_edu.video import read_video, read_window
@@ -189,7 +188,7 @@ def main():
         av=av.__version__,
         rows=rows,
     )
-    write_bytes(args.out, (json.dumps(report, indent=1) + '\n').encode())
+    write_json(args.out, report)
     print('wrote', args.out)
 
 

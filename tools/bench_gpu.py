@@ -159,7 +159,7 @@ def run_task(task: Task, seconds: float, device: str) -> tuple[dict, str]:
 
 def measure(chosen: list[Task], minutes: float, device: str, out: Path) -> dict:
     "Run tasks while there is time; the result, which is also in the file `out`."
-    from larp_edu.files import write_bytes
+    from larp_edu.files import write_json
     from larp_edu.machine import provenance
 
     end = time.monotonic() + 60 * minutes
@@ -177,7 +177,7 @@ def measure(chosen: list[Task], minutes: float, device: str, out: Path) -> dict:
             result = limits | result  # those of the first row stand for all in a heading
             result['rows'] += [row | limits for row in made['rows']]
         print(f'{task.name}: {why or "done"}', flush=True)
-        write_bytes(out, (json.dumps(result, indent=1) + '\n').encode())
+        write_json(out, result)
     return result
 
 

@@ -126,7 +126,7 @@ def main():
         return child(args.child, args.clips[0], args.seconds)
     # here, because a child runs in another version, which may lack one of them
     from bench_step import commit
-    from larp_edu.files import write_bytes
+    from larp_edu.files import write_json
     from larp_edu.machine import provenance
 
     with tempfile.TemporaryDirectory() as folder:
@@ -155,7 +155,7 @@ def main():
         processor=made['hardware']['processor'],
         rows=rows,
     )
-    write_bytes(args.out, (json.dumps(report, indent=1) + '\n').encode())
+    write_json(args.out, report)
 
 
 if __name__ == '__main__':

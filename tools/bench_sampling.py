@@ -9,14 +9,13 @@ something.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from larp_edu.files import write_bytes
+from larp_edu.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKER = """
@@ -110,7 +109,7 @@ def main():
     for job in JOBS:
         out['rows'].append(measure(job, sides, a.repeats))
         print({k: v for k, v in out['rows'][-1].items() if k != 'all'}, flush=True)
-        write_bytes(a.out, (json.dumps(out, indent=1) + '\n').encode())
+        write_json(a.out, out)
 
 
 if __name__ == '__main__':

@@ -10,7 +10,6 @@ ratio has the medians of all rounds, and its span the lowest and highest of sing
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -18,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from larp_edu.files import write_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = 'toy_step', 'small_step', 'small_step_no_prior', 'encode', 'decode'
@@ -159,11 +157,12 @@ def main() -> None:
         )
     before.close()
     after.close()
+    from larp_edu.files import write_json
     from larp_edu.machine import provenance
 
     about = dict(before=commit(args.against), unit='processor seconds, one thread, medians')
     result = dict(rows=rows, **about, provenance=provenance())
-    write_bytes(args.out, (json.dumps(result, indent=1) + '\n').encode())
+    write_json(args.out, result)
 
 
 if __name__ == '__main__':

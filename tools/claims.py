@@ -30,7 +30,7 @@ from pathlib import Path
 import torch
 import freshness
 from larp_edu.claims import SECOND_MACHINE, machine_of, read_rows, verdicts
-from larp_edu.files import asset, fingerprint, save_model, write_bytes
+from larp_edu.files import asset, fingerprint, save_model, write_json
 from larp_edu.grid import FIRST, REGIMES, Arms, GeneratorPoint, Point, Regime, TokenizerPoint
 from larp_edu.grid import budget, estimated_seconds, lineage, make_grid, point_config, point_key
 from larp_edu.grid import run_point, scale_of, validate_judge, write_row
@@ -302,7 +302,7 @@ def make_judge(options) -> None:
     write_row(ROOT / 'results/claims' / part_of(options.regime) / 'judge.json', row)
     if path == JUDGE:
         told = card | dict(recognised=tested['recognised'], floor=tested['floor'][0])
-        write_bytes(path.with_suffix('.json'), (json.dumps(told, indent=1) + '\n').encode())
+        write_json(path.with_suffix('.json'), told)
     for kind, damage in tested['damages'].items():
         print(f'{kind:>22}', [round(v, 2) for v in damage['fvd']], 'rises:', damage['rises'])
     print('floor', tested['floor'], 'recognised', tested['recognised'], tested['baselines'])

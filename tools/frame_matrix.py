@@ -6,7 +6,6 @@ that this build of FFmpeg cannot write, or a container that does not hold it, is
 
 import argparse
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 from larp_edu import video
-from larp_edu.files import write_bytes
+from larp_edu.files import write_json
 from larp_edu.machine import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -549,7 +548,7 @@ def main():
         kinds=kinds,
         troubles=troubles,
     )
-    write_bytes(args.out, (json.dumps(report, indent=1) + '\n').encode())
+    write_json(args.out, report)
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
-from larp_edu.files import write_bytes
+from larp_edu.files import write_json
 from larp_edu.machine import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -205,7 +205,7 @@ def main():
     args = p.parse_args()
     clips = args.clips + made_films()
     report = fuzz(clips, args.count, args.readable, args.seed, args.timeout)
-    write_bytes(args.out, (json.dumps(report, indent=1) + '\n').encode())
+    write_json(args.out, report)
     shown = 'outcomes', 'gentle', 'bad', 'slowest_s', 'memory_whole_mb', 'memory_peak_mb'
     print(json.dumps({key: report[key] for key in shown}, indent=1))
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 import torch
 from larp_edu.explore import token_surprise
-from larp_edu.files import asset, write_bytes
+from larp_edu.files import asset, write_json
 from larp_edu.judge import ShapeNet
 from larp_edu.machine import hardware, provenance
 from larp_edu.metrics import fvd, psnr
@@ -113,7 +113,7 @@ def main(seeds, kinds, fixed, out, to):
             rows = measure(*pair, counts, net, real, labels, seed)
             kept = [row for row in result[kind] if (row['n'], row['seed']) != (n, seed)]
             result[kind] = kept + [dict(n=n, seed=seed, **row, **made) for row in rows]
-            write_bytes(to, (json.dumps(result, indent=1) + '\n').encode())
+            write_json(to, result)
             for row in rows:
                 print(kind, n, seed, {k: round(v, 3) for k, v in row.items()}, flush=True)
 

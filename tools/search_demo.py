@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 import torch
-from larp_edu.files import asset, save_model, write_bytes
+from larp_edu.files import asset, save_model, write_json
 from larp_edu.generator import tokenize
 from larp_edu.judge import ShapeNet
 from larp_edu.loading import in_order
@@ -87,7 +87,7 @@ def work(name: str, folder: Path) -> None:
     recipe = {**TOKENIZERS, **GENERATORS}[name]
     search = search_tokenizer if name in TOKENIZERS else search_generator
     row = dict(arm=name, **search(recipe, folder), recipe=asdict(recipe), seed=SEED, **provenance())
-    write_bytes(folder / 'row.json', json.dumps(row, indent=1).encode())
+    write_json(folder / 'row.json', row)
 
 
 def run_arm(name: str, out: Path) -> dict:
@@ -118,7 +118,7 @@ def main():
             names = [name for name in arms if name in a.only]
             pool.map(lambda name: run_arm(name, a.out), names, chunksize=1)
     rows = [json.loads(path.read_text()) for path in sorted(a.out.glob('*/row.json'))]
-    write_bytes(RESULTS, json.dumps(rows, indent=1).encode() + b'\n')
+    write_json(RESULTS, rows)
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from larp_edu.files import load_tensors, write_bytes
+from larp_edu.files import load_tensors, write_json
 from larp_edu.machine import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -124,7 +124,7 @@ def main():
         **provenance(),
         trials=trials,
     )
-    write_bytes(a.out, (json.dumps(result, indent=1) + '\n').encode())
+    write_json(a.out, result)
     if not all(t['weights_and_optimisers_equal'] and t['logged_losses_equal'] for t in trials):
         sys.exit('a continued run differs')
 
